@@ -1,0 +1,137 @@
+"""The NumPy family: how tiles are read from, and written to, arrays of any layout.
+
+    x (N, C, *S)   tile (N, C, *T)   y (N, O, *out)      Imports: axis, errors.
+A tile that one forward run per axis describes is a view; anything else is copied once, in the type it is needed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from sash.axis import Axis, Run
+from sash.errors import KindError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+KINDS = "?bBhHiIlLqQefdFD"
+
+MANY = 6
+"""Axes with more runs than this are read through an index map instead of run by run."""
+
+
+def asarray(name: str, value: object) -> Array:
+    """`value` as an array of a number type that sash computes with (no copy if it is one)."""
+    if isinstance(value, np.ndarray):
+        found = value
+    else:
+        try:
+            found = np.asarray(value)
+        except ValueError as error:
+            raise KindError(f"{name} is not an array: {error}.") from None
+    if found.dtype.char not in KINDS:
+        kind = "objects" if found.dtype == object else f"elements of type {found.dtype}"
+        raise KindError(f"{name} holds {kind}; sash takes bool, integers, float16/32/64 and complex64/128 (use {name}.astype(...)).")
+    return found
+
+
+def take(x: Array, runs: Sequence[Sequence[Run]]) -> Array:
+    """The samples that `runs` (per axis of S) describe: a view where each axis is one forward run, else a copy."""
+    if all(len(r) == 1 and r[0].step == 1 for r in runs):
+        return x[(..., *(slice(r[0].first, r[0].first + r[0].length) for r in runs))]
+    tile = np.empty((*x.shape[:2], *(sum(run.length for run in r) for r in runs)), x.dtype)
+    _gather(x, runs, tile, 0)
+    return tile
+
+
+def fill(x: Array, axes: Sequence[Axis], dtype: str, cval: float) -> Array:
+    """The extension of x on [start, stop) of every axis, as `dtype`: a view where nothing has to change."""
+    if all(a.plain for a in axes):
+        piece = x[(..., *(slice(a.start, a.stop) for a in axes))]
+        return piece if piece.dtype == dtype and piece.dtype.isnative else piece.astype(dtype)
+    tile = np.empty((*x.shape[:2], *(a.stop - a.start for a in axes)), dtype)
+    _gather(x, [a.runs(a.start, a.stop) for a in axes], tile, cval)
+    return tile
+
+
+def _gather(x: Array, runs: Sequence[Sequence[Run]], tile: Array, cval: float) -> None:
+    """Write the runs of x into tile, block by block; positions that read no sample get cval."""
+    cut = []  # per axis: (destination, source) slices; source None reads cval
+    for i, row in enumerate(runs):
+        if len(row) > MANY and all(run.first >= 0 for run in row):
+            x = np.take(x, np.concatenate([_indices(run) for run in row]), axis=i + 2)
+            row = (Run(x.shape[i + 2], 0, 1),)
+        at, pieces = 0, []
+        for length, first, step in row:
+            if step == 1:
+                source: slice | None = slice(first, first + length)
+            elif step == -1:
+                source = slice(first, first - length if first >= length else None, -1)
+            else:
+                source = slice(first, first + 1) if first >= 0 else None
+            if length:
+                pieces.append((slice(at, at + length), source))
+            at += length
+        cut.append(pieces)
+    if any(source is None for pieces in cut for _, source in pieces):
+        tile.fill(cval)
+        cut = [[piece for piece in pieces if piece[1] is not None] for pieces in cut]
+    for block in product(*cut):
+        tile[(..., *(to for to, _ in block))] = x[(..., *(source for _, source in block))]
+
+
+def _indices(run: Run) -> Array:
+    return np.full(run.length, run.first) if run.step == 0 else run.first + run.step * np.arange(run.length)
+
+
+def flat(x: Array) -> Array:
+    """All of x's memory from its first element to its last, as one contiguous axis (strides must be positive)."""
+    if x.flags.c_contiguous:
+        return x.reshape(-1)
+    span = sum((n - 1) * step for n, step in zip(x.shape, x.strides, strict=True)) // x.itemsize + 1
+    return as_strided(x, (span,), (x.itemsize,))
+
+
+def steps(x: Array) -> tuple[int, ...]:
+    """Strides in elements."""
+    return tuple([s // x.itemsize for s in x.strides])
+
+
+def sound(x: Array) -> bool:
+    """x can be read through `flat`: native, aligned, positive whole strides, contiguous last axis."""
+    if x.flags.c_contiguous:
+        return x.dtype.isnative and x.flags.aligned
+    size = x.itemsize
+    return (
+        x.dtype.isnative
+        and x.flags.aligned
+        and x.strides[-1] == size
+        and all(s > 0 and s % size == 0 for s in x.strides)
+    )
+
+
+def merges(x: Array, axis: int) -> bool:
+    """Axis `axis` and those behind it are one contiguous row."""
+    expected = x.itemsize
+    for n, step in zip(x.shape[:axis:-1], x.strides[:axis:-1], strict=True):
+        if n > 1 and step != expected:
+            return False
+        expected *= n
+    return x.shape[axis] <= 1 or x.strides[axis] == expected
+
+
+def index(axis: Axis) -> Array:
+    """The sample that each position of [start, stop) reads; -1 reads cval."""
+    pieces = [_indices(run) for run in axis.runs(axis.start, axis.stop)]
+    return np.ascontiguousarray(np.concatenate(pieces) if pieces else np.empty(0), np.int64)
+
+
+def give(tile: Array, y: Array) -> None:
+    """Store a tile of results in y, which may be of another type: integers are rounded to nearest even."""
+    if y.dtype.kind in "iu" and tile.dtype.kind == "f":
+        np.rint(tile, out=tile)
+    np.copyto(y, tile, casting="unsafe")
+

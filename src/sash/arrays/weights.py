@@ -1,0 +1,38 @@
+"""A kernel in the forms that methods ask for: dense, or as a sum of outer products of 1-D kernels.
+
+    dense (O, C/G, *K)    terms: per product, one 1-D kernel per axis    mask: like dense (weights of |x-w|, (x-w)^2)
+Imports: nothing of sash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Terms = tuple[tuple[Array, ...], ...]
+
+
+@dataclass(slots=True)
+class Weights:
+    """The second operand of a Problem; `dense` is made from `terms` only where a method needs it."""
+
+    array: Array | None
+    terms: Terms | None = None
+    mask: Array | None = None
+
+    @property
+    def dense(self) -> Array:
+        if self.array is None:
+            assert self.terms is not None
+            self.array = sum_of_products(self.terms)[None, None]
+        return self.array
+
+
+def sum_of_products(terms: Terms) -> Array:
+    """The dense kernel: the sum over terms of the outer product of their 1-D kernels."""
+    wide = [[k.astype(np.int64) if k.dtype.kind in "biu" else k for k in term] for term in terms]
+    return np.sum([reduce(np.multiply.outer, term) for term in wide], axis=0)  # type: ignore[no-any-return]

@@ -1,0 +1,63 @@
+"""`sash plan`: what would be done, how long it would take, and why; nothing is computed.
+
+Imports: planning, options, values, terminal.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+import sash
+from sash.cli import values
+from sash.cli.options import Json, MaxMemory, Method, a_list, settings
+from sash.cli.terminal import say, say_json
+
+VERBS = ("correlate",)
+Number = Annotated[str | None, typer.Option(metavar="N", help="One, or one per axis.", show_default=False)]
+Text = Annotated[str | None, typer.Option(metavar="NAME", help="As in the Python call.", show_default=False)]
+
+
+def plan(
+    verb: Annotated[str, typer.Argument(metavar="VERB", help=f"{a_list(VERBS)}.", show_default=False)],
+    shapes: Annotated[list[str], typer.Argument(metavar="SHAPE...", help="Of the image, then of what slides: 512,512 9,9.", show_default=False)],
+    dtype: Annotated[str, typer.Option(metavar="TYPE", help="Type of the image's elements.")] = "float32",
+    stride: Number = None,
+    dilation: Number = None,
+    padding: Annotated[str | None, typer.Option(metavar="PAD", help="valid, same, 1, 1:2, ...", show_default=False)] = None,
+    axes: Number = None,
+    boundary: Text = None,
+    sigma: Annotated[str | None, typer.Option(metavar="S", help="Of gaussian_blur, in samples.", show_default=False)] = None,
+    metric: Text = None,
+    channel_axis: Annotated[int | None, typer.Option(metavar="N", help="Of similarity.", show_default=False)] = None,
+    accuracy: Text = None,
+    method: Method = "auto",
+    max_memory: MaxMemory = None,
+    as_json: Json = False,
+) -> None:
+    """Explain which method would be chosen, and why.
+
+    Every method is listed with its predicted time and scratch
+    memory, or the reason why it cannot do it. Only shapes are
+    needed: nothing is computed.
+
+    [bold]Examples[/]
+      sash plan correlate 4096,4096 31,31
+      sash plan gaussian_blur 256,256,256 --sigma 2
+      sash plan similarity 3,1080,1920 3,64,64 --channel-axis 0
+    """
+    asked: dict[str, Any] = {"boundary": boundary, "metric": metric, "accuracy": accuracy, "channel_axis": channel_axis}
+    numbers = {"stride": stride, "dilation": dilation, "axes": axes}
+    asked |= {name: values.ints(f"--{name}", text) for name, text in numbers.items() if text is not None}
+    if padding is not None:
+        asked["padding"] = values.padding(padding)
+    if sigma is not None:
+        lengths = tuple(length.number for length in values.lengths("--sigma", sigma))
+        asked["sigma"] = lengths if len(lengths) > 1 else lengths[0]
+    asked = {name: value for name, value in asked.items() if value is not None} | settings(method=method, max_memory=max_memory)
+    found = sash.plan(verb, *(values.extents("SHAPE", text) for text in shapes), input_dtype=dtype, **asked)
+    if as_json:
+        say_json(found.to_dict())
+    else:
+        say(str(found))

@@ -1,0 +1,128 @@
+"""The kernel for unit stride in the last two axes: each image row that is loaded serves several output rows.
+
+x (X,) and y (Y,) flat   w, v (O, P, h, k)   at, to (R,)   base, step (O,)   off (P,) outer taps
+y[to[r] + step[o] + i yp + j] (+)= sum_{p,u,l} term(w[o,p,u,l], v[o,p,u,l], x[at[r] + base[o] + off[p] + (i+u) xp + l d + j])
+for 0 <= i < m, 0 <= j < n; summed in the order p, u, l: the same bits as taps.   Imports: simd, taps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from . import simd
+from .simd import gain, put, put_more, stay_whole, zeros
+from .taps import taps
+
+
+@njit(nogil=True, cache=True)  # type: ignore[misc]
+def sweep(
+    x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, line: Any,
+    yp: int, m: int, n: int, h: int, k: int, d: int, add: int, op: Any, lanes: Any, cols: Any, rows: Any,
+) -> None:  # fmt: skip
+    """Blocks of rows x cols vectors; image row q lies at line[q].  Needs m >= rows, n >= cols lanes, h >= rows - 1."""
+    stay_whole()
+    N, W, P = len(rows), len(lanes) * len(cols), len(off)
+    for r in range(len(at)):
+        for i0 in range(0, m, N):
+            i = min(i0, m - N)
+            for o in range(len(base)):
+                for j0 in range(0, n, W):
+                    j = min(j0, n - W)
+                    acc = zeros(x, lanes, cols, rows)
+                    for p in range(P):
+                        a = at[r] + base[o] + off[p] + j
+                        t = (o * P + p) * h * k
+                        # Image rows above the last row of the block: tap row q reaches the first q + 1 output rows.
+                        for l in range(k):
+                            acc = gain(op, acc, cols, x, a + line[i] + l * d, w, v, t + l, k, 0, 0)
+                        if N > 2:
+                            for l in range(k):
+                                acc = gain(op, acc, cols, x, a + line[i + 1] + l * d, w, v, t + k + l, k, 0, 1)
+                        if N > 3:
+                            for l in range(k):
+                                acc = gain(op, acc, cols, x, a + line[i + 2] + l * d, w, v, t + 2 * k + l, k, 0, 2)
+                        for q in range(N - 1, h):
+                            b = a + line[i + q]
+                            for l in range(k):
+                                acc = gain(op, acc, cols, x, b + l * d, w, v, t + q * k + l, k, 0, 3)
+                        # Image rows below the last tap row of the first output row.
+                        b = a + line[i + h]
+                        for l in range(k):
+                            acc = gain(op, acc, cols, x, b + l * d, w, v, t + h * k + l, k, 1, 3)
+                        if N > 2:
+                            b = a + line[i + h + 1]
+                            for l in range(k):
+                                acc = gain(op, acc, cols, x, b + l * d, w, v, t + (h + 1) * k + l, k, 2, 3)
+                        if N > 3:
+                            b = a + line[i + h + 2]
+                            for l in range(k):
+                                acc = gain(op, acc, cols, x, b + l * d, w, v, t + (h + 2) * k + l, k, 3, 3)
+                    b = to[r] + step[o] + i * yp + j
+                    if add:
+                        put_more(y, b, yp, acc, cols, i0 - i, j0 - j)
+                    else:
+                        put(y, b, yp, acc, cols)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[misc]
+def down(
+    x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, line: Any,
+    q0: int, dq: int, yp: int, m: int, n: int, h: int, add: int, op: Any, lanes: Any, cols: Any, rows: Any,
+) -> None:  # fmt: skip
+    """sweep for k = 1, image row q at line[q0 + q dq]; its loop over one column took half the time."""
+    stay_whole()
+    N, W, P = len(rows), len(lanes) * len(cols), len(off)
+    for r in range(len(at)):
+        for i0 in range(0, m, N):
+            i = min(i0, m - N)
+            c = q0 + i * dq
+            for o in range(len(base)):
+                for j0 in range(0, n, W):
+                    j = min(j0, n - W)
+                    acc = zeros(x, lanes, cols, rows)
+                    for p in range(P):
+                        a = at[r] + base[o] + off[p] + j
+                        t = (o * P + p) * h
+                        acc = gain(op, acc, cols, x, a + line[c], w, v, t, 1, 0, 0)
+                        if N > 2:
+                            acc = gain(op, acc, cols, x, a + line[c + dq], w, v, t + 1, 1, 0, 1)
+                        if N > 3:
+                            acc = gain(op, acc, cols, x, a + line[c + 2 * dq], w, v, t + 2, 1, 0, 2)
+                        for q in range(N - 1, h):
+                            acc = gain(op, acc, cols, x, a + line[c + q * dq], w, v, t + q, 1, 0, 3)
+                        acc = gain(op, acc, cols, x, a + line[c + h * dq], w, v, t + h, 1, 1, 3)
+                        if N > 2:
+                            acc = gain(op, acc, cols, x, a + line[c + (h + 1) * dq], w, v, t + h + 1, 1, 2, 3)
+                        if N > 3:
+                            acc = gain(op, acc, cols, x, a + line[c + (h + 2) * dq], w, v, t + h + 2, 1, 3, 3)
+                    b = to[r] + step[o] + i * yp + j
+                    if add:
+                        put_more(y, b, yp, acc, cols, i0 - i, j0 - j)
+                    else:
+                        put(y, b, yp, acc, cols)
+
+
+def rows(
+    x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any,
+    xp: int, yp: int, m: int, n: int, h: int, k: int, d: int, add: int, op: int,
+) -> None:  # fmt: skip
+    """Sum of terms over h rows of k columns, xp and d apart: op 0 w x, 1 v |x - w|, 2 v (x - w)^2; add 1 accumulates."""
+    size = simd.block(x.itemsize)
+    side = len(size.rows)
+    if h > 1 and h >= side - 1 and m >= side and n >= len(size.lanes) * len(size.cols):
+        line = np.arange(m + h - 1) * xp
+        operands = (x, w.ravel(), v.ravel(), y, at, to, base, step, off, line)
+        form = (simd.OPS[op], size.lanes, size.cols, size.rows)
+        if k == 1:
+            down(*operands, 0, 1, yp, m, n, h, add, *form)
+        else:
+            sweep(*operands, yp, m, n, h, k, d, add, *form)
+        return
+    # Nothing to share between output rows (h = 1), or less than a block: every output row on its own.
+    at = (at[:, None] + np.arange(m) * xp).ravel()
+    to = (to[:, None] + np.arange(m) * yp).ravel()
+    off = (off[:, None, None] + np.arange(h)[:, None] * xp + np.arange(k) * d).ravel()
+    taps(x, w, v, y, at, to, base, step, off, n, add, op)

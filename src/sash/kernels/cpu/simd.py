@@ -1,0 +1,304 @@
+"""Explicit SIMD values for Numba: tuples of vectors that stay in registers through ordinary Python loops.
+
+A Vec is `lanes` neighbours of one element type.  Sizes arrive as the lengths of integer tuples, hence in the compiled
+signature:  lanes (L,)   cols (C,) vectors side by side   rows (N,) output rows of a block   op (1, 2 or 3,) the term.
+No bounds, wraparound or alias test, and the order of every sum is fixed.   Imports: numba, llvmlite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic, models, register_model
+
+PRODUCT, ABSOLUTE, SQUARED = (0,), (0, 0), (0, 0, 0)
+OPS = (PRODUCT, ABSOLUTE, SQUARED)
+INDEX = ir.IntType(64)
+SHORT = ir.IntType(32)
+
+
+class Block(NamedTuple):
+    """Tuples whose lengths are the sizes of a register block; their values are never read."""
+
+    lanes: tuple[int, ...]
+    cols: tuple[int, ...]
+    rows: tuple[int, ...]
+    wide: tuple[int, ...]
+
+
+def target() -> tuple[str, str, str]:
+    """Triple, CPU name and features that Numba compiles for (its environment variables override the host's)."""
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    return str(triple), str(cpu), str(features)
+
+
+@cache
+def vector_bytes() -> int:
+    """Bytes of the widest vector register in use, asked of LLVM itself: no list of CPU names to keep."""
+    triple, cpu, features = target()
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=2)
+    probe = llvm.parse_assembly(
+        f'target triple = "{triple}"\n'
+        "define <16 x float> @probe(<16 x float> %a) { %s = fadd <16 x float> %a, %a\n ret <16 x float> %s }"
+    )
+    text = machine.emit_assembly(probe)
+    return 64 if "%zmm" in text else 32 if "%ymm" in text else 16
+
+
+@cache
+def block(itemsize: int) -> Block:
+    """Block for elements of `itemsize` bytes: 4 x 4 accumulators where 32 vector registers exist, else 3 x 3."""
+    width = vector_bytes()
+    side = 4 if width == 64 or target()[0].startswith(("aarch64", "arm64")) else 3
+    return Block((0,) * (width // itemsize), (0,) * side, (0,) * side, (0,) * 8)
+
+
+class Vec(types.Type):  # type: ignore[misc]
+    """`lanes` neighbouring elements of type `elem` in one register."""
+
+    def __init__(self, elem: Any, lanes: int) -> None:
+        self.elem, self.lanes = elem, lanes
+        super().__init__(name=f"Vec({elem}, {lanes})")
+
+
+@register_model(Vec)
+class VecModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, fe_type: Vec) -> None:
+        elem = dmm.lookup(fe_type.elem).get_value_type()
+        super().__init__(dmm, fe_type, ir.VectorType(elem, fe_type.lanes))
+
+
+class Emit:
+    """Writes the LLVM instructions of one intrinsic, for vectors of type `vec`."""
+
+    def __init__(self, context: Any, builder: Any, vec: Any) -> None:
+        self.context, self.builder, self.lanes = context, builder, vec.lanes
+        self.real = isinstance(vec.elem, types.Float)
+        self.bytes = vec.elem.bitwidth // 8
+        self.name = f"v{vec.lanes}{'f' if self.real else 'i'}{vec.elem.bitwidth}"
+        self.vector = ir.VectorType(context.get_value_type(vec.elem), vec.lanes)
+        self.zero = ir.Constant(self.vector, None)
+
+    def address(self, kind: Any, array: Any, index: Any) -> Any:
+        data = self.context.make_array(kind)(self.context, self.builder, array).data
+        return self.builder.gep(data, [index])
+
+    def element(self, kind: Any, array: Any, index: Any) -> Any:
+        return self.builder.load(self.address(kind, array, index))
+
+    def load(self, kind: Any, array: Any, index: Any) -> Any:
+        pointer = self.builder.bitcast(self.address(kind, array, index), self.vector.as_pointer())
+        return self.builder.load(pointer, align=self.bytes)
+
+    def store(self, value: Any, kind: Any, array: Any, index: Any) -> None:
+        pointer = self.builder.bitcast(self.address(kind, array, index), self.vector.as_pointer())
+        self.builder.store(value, pointer, align=self.bytes)
+
+    def load_first(self, count: Any, kind: Any, array: Any, index: Any) -> Any:
+        """The first `count` lanes; the others are zero, and their memory is not touched."""
+        mask = self.lane_is("<", count)
+        shape = ir.FunctionType(self.vector, [ir.PointerType(), SHORT, mask.type, self.vector])
+        function = cgutils.get_or_insert_function(self.builder.module, shape, f"llvm.masked.load.{self.name}.p0")
+        pointer = self.builder.bitcast(self.address(kind, array, index), ir.PointerType())
+        return self.builder.call(function, [pointer, SHORT(self.bytes), mask, self.zero])
+
+    def lane_is(self, relation: str, count: Any) -> Any:
+        """Mask of the lanes whose number stands in `relation` to count, an int64 between 0 and 2^31."""
+        ramp = ir.Constant(ir.VectorType(SHORT, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed(relation, ramp, self.splat(self.builder.trunc(count, SHORT)))
+
+    def splat(self, value: Any) -> Any:
+        empty = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
+        everywhere = ir.Constant(ir.VectorType(SHORT, self.lanes), None)
+        return self.builder.shuffle_vector(self.builder.insert_element(empty, value, SHORT(0)), empty, everywhere)
+
+    def call(self, name: str, *values: Any) -> Any:
+        shape = ir.FunctionType(self.vector, [self.vector] * len(values))
+        function = cgutils.get_or_insert_function(self.builder.module, shape, f"llvm.{name}.{self.name}")
+        return self.builder.call(function, values)
+
+    def add(self, a: Any, b: Any) -> Any:
+        return self.builder.fadd(a, b) if self.real else self.builder.add(a, b)
+
+    def sub(self, a: Any, b: Any) -> Any:
+        return self.builder.fsub(a, b) if self.real else self.builder.sub(a, b)
+
+    def mul(self, a: Any, b: Any) -> Any:
+        return self.builder.fmul(a, b) if self.real else self.builder.mul(a, b)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        # fmuladd, not fma: without the instruction the latter becomes a libm call per lane, 14 to 22 times slower.
+        return self.call("fmuladd", a, b, c) if self.real else self.add(self.mul(a, b), c)
+
+    def magnitude(self, a: Any) -> Any:
+        if self.real:
+            return self.call("fabs", a)
+        return self.builder.select(self.builder.icmp_signed("<", a, self.zero), self.sub(self.zero, a), a)
+
+    def term(self, op: int, w: Any, v: Any, x: Any, total: Any) -> Any:
+        """total + w x,  total + v |x - w|  or  total + v (x - w)^2."""
+        if op == len(PRODUCT):
+            return self.fma(w, x, total)
+        gap = self.sub(x, w)
+        return self.fma(v, self.magnitude(gap) if op == len(ABSOLUTE) else self.mul(gap, gap), total)
+
+
+def _weights(emit: Emit, op: int, args: Any, signature: Any, first: int, index: Any) -> tuple[Any, Any]:
+    """Splats of w[index] and, where the term has a weight, v[index]; w and v are arguments first and first + 1."""
+    w = emit.splat(emit.element(signature.args[first], args[first], index))
+    v = None if op == len(PRODUCT) else emit.splat(emit.element(signature.args[first + 1], args[first + 1], index))
+    return w, v
+
+
+@intrinsic  # type: ignore[misc]
+def stay_whole(typing: Any) -> Any:
+    """Forbids LLVM to inline the function this stands in: copies at each call made blur compile 3 times longer."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), code
+
+
+@intrinsic  # type: ignore[misc]
+def zeros(typing: Any, x: Any, lanes: Any, cols: Any, rows: Any) -> Any:
+    """Accumulators of a block: rows * cols zero vectors, row by row."""
+    made = types.UniTuple(Vec(x.dtype, len(lanes)), len(cols) * len(rows))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero = ir.Constant(context.get_value_type(made.dtype), None)
+        return context.make_tuple(builder, made, [zero] * made.count)
+
+    return made(x, lanes, cols, rows), code
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[misc]
+def gain(
+    typing: Any, op: Any, acc: Any, cols: Any, x: Any, i: Any, w: Any, v: Any, t: Any, pitch: Any, lo: Any, hi: Any
+) -> Any:
+    """One load of cols vectors at x[i:], its terms added to rows lo..hi; row r takes the tap t - r*pitch."""
+    first, last, width = lo.literal_value, hi.literal_value, len(cols)
+    last = min(last, acc.count // width - 1)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, acc.dtype)
+        total = cgutils.unpack_tuple(builder, args[1])
+        line = [emit.load(x, args[3], builder.add(args[4], INDEX(c * emit.lanes))) for c in range(width)]
+        for row in range(first, last + 1):
+            at = builder.sub(args[7], builder.mul(args[8], INDEX(row)))
+            a, b = _weights(emit, len(op), args, signature, 5, at)
+            for c in range(width):
+                total[row * width + c] = emit.term(len(op), a, b, line[c], total[row * width + c])
+        return context.make_tuple(builder, acc, total)
+
+    return acc(op, acc, cols, x, types.int64, w, v, types.int64, types.int64, lo, hi), code
+
+
+@intrinsic  # type: ignore[misc]
+def seats(typing: Any, at: Any, r: Any, count: Any, wide: Any) -> Any:
+    """at[r], at[r + 1], ...: as many as wide is long, the last of `count` repeated."""
+    made = types.UniTuple(types.int64, len(wide))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        found = []
+        for i in range(made.count):
+            ahead = builder.select(builder.icmp_signed("<", INDEX(i), args[2]), INDEX(i), builder.sub(args[2], INDEX(1)))
+            data = context.make_array(at)(context, builder, args[0]).data
+            found.append(builder.load(builder.gep(data, [builder.add(args[1], ahead)])))
+        return context.make_tuple(builder, made, found)
+
+    return made(at, types.int64, types.int64, wide), code
+
+
+@intrinsic  # type: ignore[misc]
+def gain_apart(typing: Any, op: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, v: Any, t: Any) -> Any:
+    """As gain for one tap, each vector loaded from its own place x[spots[i] + shift:]."""
+    kinds = acc(op, acc, x, spots, types.int64, w, v, types.int64)
+    return kinds, _apart(kinds, lambda emit, args: emit.load)
+
+
+@intrinsic  # type: ignore[misc]
+def gain_narrow(
+    typing: Any, op: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, v: Any, t: Any, count: Any
+) -> Any:
+    """As gain_apart for `count` lanes; the memory of the others is not touched."""
+    kinds = acc(op, acc, x, spots, types.int64, w, v, types.int64, types.int64)
+    return kinds, _apart(kinds, lambda emit, args: partial(emit.load_first, args[8]))
+
+
+def _apart(kinds: Any, loader: Callable[[Emit, Any], Callable[..., Any]]) -> Callable[..., Any]:
+    op, acc, x = kinds.args[:3]
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, acc.dtype)
+        total = cgutils.unpack_tuple(builder, args[1])
+        load = loader(emit, args)
+        a, b = _weights(emit, len(op), args, signature, 5, args[7])
+        for i, spot in enumerate(cgutils.unpack_tuple(builder, args[3])):
+            line = load(x, args[2], builder.add(spot, args[4]))
+            total[i] = emit.term(len(op), a, b, line, total[i])
+        return context.make_tuple(builder, acc, total)
+
+    return code
+
+
+@intrinsic  # type: ignore[misc]
+def put(typing: Any, y: Any, i: Any, pitch: Any, acc: Any, cols: Any) -> Any:
+    """Row r of the block to y[i + r*pitch:]."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, acc.dtype)
+        for n, value in enumerate(cgutils.unpack_tuple(builder, args[3])):
+            row, col = divmod(n, len(cols))
+            start = builder.add(args[1], builder.mul(args[2], INDEX(row)))
+            emit.store(value, y, args[0], builder.add(start, INDEX(col * emit.lanes)))
+        return context.get_dummy_value()
+
+    return types.void(y, types.int64, types.int64, acc, cols), code
+
+
+@intrinsic  # type: ignore[misc]
+def put_more(typing: Any, y: Any, i: Any, pitch: Any, acc: Any, cols: Any, top: Any, left: Any) -> Any:
+    """As put, added to what y holds; the rows before `top` and the first `left` elements of a row are done already."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, acc.dtype)
+        values = cgutils.unpack_tuple(builder, args[3])
+        for row in range(acc.count // len(cols)):
+            with builder.if_then(builder.icmp_signed(">=", INDEX(row), args[5])):
+                for col in range(len(cols)):
+                    start = builder.add(args[1], builder.mul(args[2], INDEX(row)))
+                    start = builder.add(start, INDEX(col * emit.lanes))
+                    old = emit.load(y, args[0], start)
+                    new = emit.add(old, values[row * len(cols) + col])
+                    fresh = emit.lane_is(">=", builder.sub(args[6], INDEX(col * emit.lanes)))
+                    emit.store(builder.select(fresh, new, old), y, args[0], start)
+        return context.get_dummy_value()
+
+    return types.void(y, types.int64, types.int64, acc, cols, types.int64, types.int64), code
+
+
+@intrinsic  # type: ignore[misc]
+def carry(typing: Any, cell: Any, c: Any, y: Any, i: Any, add: Any, left: Any, lanes: Any) -> Any:
+    """One vector from cell[c:] to y[i:]; if add, onto what y holds, but not in the first `left` lanes."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, Vec(y.dtype, len(lanes)))
+        new = emit.load(cell, args[0], args[1])
+        with builder.if_else(builder.icmp_signed("!=", args[4], INDEX(0))) as (more, anew):
+            with more:
+                old = emit.load(y, args[2], args[3])
+                sums = builder.select(emit.lane_is(">=", args[5]), emit.add(old, new), old)
+                emit.store(sums, y, args[2], args[3])
+            with anew:
+                emit.store(new, y, args[2], args[3])
+        return context.get_dummy_value()
+
+    return types.void(cell, types.int64, y, types.int64, types.int64, types.int64, lanes), code

@@ -1,0 +1,71 @@
+"""The general kernel: every output is a sum over a list of offsets, whatever the rank, stride, dilation or channels.
+
+x (X,) and y (Y,) flat   w, v (O, T)   at, to (R,) rows of x and y   base, step (O,) channels   off (T,) taps
+y[to[r] + step[o] + j] (+)= sum_t term(w[o, t], v[o, t], x[at[r] + base[o] + off[t] + j])   for 0 <= j < n
+One accumulator per output and taps in ascending order: its bits depend on nothing else.   Imports: simd.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from . import simd
+from .simd import carry, gain, gain_apart, gain_narrow, put, put_more, seats, stay_whole, zeros
+
+
+@njit(nogil=True, cache=True)  # type: ignore[misc]
+def spread(
+    x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any,
+    n: int, add: int, cell: Any, op: Any, lanes: Any, wide: Any,
+) -> None:  # fmt: skip
+    """Blocks of `wide` vectors along a row; what is left of `wide` rows at a time as one vector from each.
+
+    cell (lanes * wide,): room for those on their way to y.
+    """
+    stay_whole()
+    L, B, T = len(lanes), len(wide), len(off)
+    whole = n - n % (L * B)
+    for top in range(0, len(at), B):
+        count = min(B, len(at) - top)
+        for o in range(len(base)):
+            for r in range(top, top + count):
+                a, b = at[r] + base[o], to[r] + step[o]
+                for j in range(0, whole, L * B):
+                    acc = zeros(x, lanes, wide, (0,))
+                    for t in range(T):
+                        acc = gain(op, acc, wide, x, a + j + off[t], w, v, o * T + t, 0, 0, 0)
+                    if add:
+                        put_more(y, b + j, 0, acc, wide, 0, 0)
+                    else:
+                        put(y, b + j, 0, acc, wide)
+            if whole < n:
+                spots = seats(at, top, count, wide)
+                for done in range(whole, n, L):
+                    j = max(min(done, n - L), 0)  # the last vector overlaps the one before it
+                    acc = zeros(x, lanes, wide, (0,))
+                    if n < L:
+                        for t in range(T):
+                            acc = gain_narrow(op, acc, x, spots, base[o] + off[t], w, v, o * T + t, n)
+                    else:
+                        for t in range(T):
+                            acc = gain_apart(op, acc, x, spots, base[o] + off[t] + j, w, v, o * T + t)
+                    put(cell, 0, 0, acc, wide)
+                    for r in range(count):
+                        b = to[top + r] + step[o]
+                        if n >= L:
+                            carry(cell, r * L, y, b + j, add, done - j, lanes)
+                        else:
+                            for l in range(n):
+                                y[b + l] = y[b + l] + cell[r * L + l] if add else cell[r * L + l]
+
+
+def taps(
+    x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, n: int, add: int, op: int
+) -> None:
+    """Sum of terms at listed offsets: op 0 w x, 1 v |x - w|, 2 v (x - w)^2; add 1 accumulates into y."""
+    size = simd.block(x.itemsize)
+    cell = np.empty(len(size.lanes) * len(size.wide), x.dtype)
+    spread(x, w.ravel(), v.ravel(), y, at, to, base, step, off, n, add, cell, simd.OPS[op], size.lanes, size.wide)

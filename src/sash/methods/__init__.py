@@ -1,0 +1,25 @@
+"""The methods, in the order in which plans show them.  A new one is one new file and one line here."""
+
+from __future__ import annotations
+
+from sash.errors import unknown
+from sash.methods import direct, fft, gemm, polyphase, separable, shift_add
+from sash.methods.method import Cost, Method
+
+METHODS: tuple[Method, ...] = (direct, separable, fft, polyphase, gemm, shift_add)
+
+
+def names() -> tuple[str, ...]:
+    """What `method=` may be, besides "auto"."""
+    return tuple(method.NAME for method in METHODS)
+
+
+def named(name: str) -> Method:
+    """The method of this name."""
+    for method in METHODS:
+        if name == method.NAME:
+            return method
+    raise unknown("method", name, ("auto", *names()))
+
+
+__all__ = ["METHODS", "Cost", "Method", "named", "names"]

@@ -1,0 +1,208 @@
+"""Direct sums: every output from its own taps, on SIMD kernels that read rows in place.
+
+    x (N, C, *S)   w (O, C/G, *K)   y (N, O, *out)
+Blocks inside the array are read where they lie; only blocks that touch a boundary are copied, a block each, through
+`Axis.runs`.  Rank, channels, stride and dilation become tables of offsets, so one kernel serves them all.
+Imports: arrays, kernels.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sash.accuracy import CHUNK
+from sash.arrays.numpy_ import Array, fill, flat, give, merges, sound, steps
+from sash.arrays.weights import Weights
+from sash.axis import Axis
+from sash.machine import Machine
+from sash.methods.method import Cost
+from sash.problem import REDUCTIONS, Box, Problem
+
+NAME = "direct"
+STRIP = 32
+"""Blocks at the two ends of a row are at least this long: shorter ones waste the SIMD lanes."""
+
+SMALL = 1 << 14
+"""Problems that read fewer samples than this are one block."""
+
+
+def refuses(problem: Problem) -> str:
+    return ""
+
+
+def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
+    item, rates = problem.itemsize, machine.rates
+    samples = int(min(machine.cache / 2, limit / 2) / item)
+    tile = problem.tile(max(samples, 1))
+    work = problem.results * problem.taps
+    kind = "rows" if _shares_rows(problem.axes) and problem.dtype != "int64" else "taps"
+    seconds = work * rates[f"direct.{kind}.{problem.reduce}.{problem.dtype}"] + problem.results * rates["direct.result"]
+    copied = problem.samples if not _in_place(problem) else 0
+    seconds += copied * rates["copy.sample"] + len(boxes_of(problem, tile)) * rates["block"]
+    rows = prod(tile[:-1]) * 16
+    scratch = problem.reads(tile) * item * (2 if problem.axes[-1].stride > 1 else 1) + rows + problem.taps * 24
+    if problem.result != problem.dtype:
+        scratch += prod(tile) * problem.outputs * item
+    return Cost(seconds, scratch, problem.taps * problem.outputs * item * 2, tile)
+
+
+def boxes(problem: Problem, cost: Cost) -> list[Box]:
+    return boxes_of(problem, cost.tile)
+
+
+@lru_cache(maxsize=512)
+def boxes_of(problem: Problem, tile: tuple[int, ...]) -> list[Box]:
+    """Blocks that read in place, and blocks along the boundary."""
+    if problem.samples + problem.results < SMALL:
+        return [problem.whole] if problem.results else []
+    if not _in_place(problem):
+        return problem.grid(tile)
+    inner, edges = problem.frame(STRIP)
+    found = [box for edge in edges for box in problem.grid(tile, edge)]
+    return found + problem.grid(tile, inner) if inner else problem.grid(tile)
+
+
+def _in_place(problem: Problem) -> bool:
+    return problem.straight and problem.axes[-1].stride == 1
+
+
+def prepare(problem: Problem, weights: Weights, cost: Cost | None) -> tuple[Array, Array]:
+    """(w, v), each (O, taps) and contiguous; v weighs the differences and is only read by them."""
+    w = np.ascontiguousarray(weights.dense, problem.dtype).reshape(problem.outputs, -1)
+    if problem.reduce == "product":
+        return w, w
+    mask = np.ones_like(w) if weights.mask is None else weights.mask
+    return w, np.ascontiguousarray(mask, problem.dtype).reshape(problem.outputs, -1)
+
+
+def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cval: float) -> None:
+    tile = fill(x, problem.axes, problem.dtype, cval)
+    slide(problem, tile, *prepared, y)
+
+
+def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
+    """Write y from a tile that already holds the extension of x; only sizes, strides and dilations are read."""
+    last = _last(problem.axes)
+    if not (sound(tile) and merges(tile, last + 2)):
+        tile = np.ascontiguousarray(tile)
+    target = y if y.dtype == tile.dtype and sound(y) and merges(y, last + 2) else np.empty(y.shape, tile.dtype)
+    if problem.axes[last].stride > 1:
+        tile = _phases(tile, problem.axes[last], last)
+    chunked = problem.elementwise and w.shape[1] > CHUNK
+    share = _shares_rows(problem.axes) and tile.dtype != np.int64 and not chunked
+    geometry = (problem.axes, problem.groups, share, tile.shape, steps(tile), target.shape, steps(target))
+    small = prod(target.shape[: last + 2]) <= 4096
+    t = _tables(*geometry) if small else _tables.__wrapped__(*geometry)
+    op = REDUCTIONS.index(problem.reduce)
+    source, goal = flat(tile), flat(target)
+    from sash.kernels.cpu.rows import rows
+    from sash.kernels.cpu.taps import taps
+
+    if chunked:
+        for i in range(0, w.shape[1], CHUNK):
+            wi, vi, off = (np.ascontiguousarray(a[..., i : i + CHUNK]) for a in (w, v, t.off))
+            taps(source, wi, vi, goal, t.at, t.to, t.base, t.step, off, t.n, int(i > 0), op)
+    elif share:
+        rows(source, w, v, goal, t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d, 0, op)
+    else:
+        taps(source, w, v, goal, t.at, t.to, t.base, t.step, t.off, t.n, 0, op)
+    if target is not y:
+        give(target, y)
+
+
+def _last(axes: tuple[Axis, ...]) -> int:
+    """The axis whose positions make up a row: the last one that the window slides over."""
+    active = [i for i, a in enumerate(axes) if a.size > 1 or a.stride > 1]
+    return active[-1] if active else len(axes) - 1
+
+
+def _shares_rows(axes: tuple[Axis, ...]) -> bool:
+    """The last two axes slide by one and are not dilated across rows: neighbouring rows read the same samples."""
+    last = _last(axes)
+    return axes[last].stride == 1 and last > 0 and axes[last - 1].stride == axes[last - 1].dilation == 1 and axes[last - 1].size > 1
+
+
+def _phases(tile: Array, axis: Axis, last: int) -> Array:
+    """(..., T, *c) to (..., stride, ceil(T/stride), *c): samples that one tap reads become neighbours."""
+    s, at = axis.stride, last + 2
+    length = -(-tile.shape[at] // s)
+    split = np.empty((*tile.shape[:at], s, length, *tile.shape[at + 1 :]), tile.dtype)
+    head = (slice(None),) * at
+    for p in range(min(s, tile.shape[at])):
+        phase = tile[(*head, slice(p, None, s))]
+        split[(*head, p, slice(0, phase.shape[at]))] = phase
+    return split
+
+
+class _Tables(NamedTuple):
+    """Offsets for the kernels, in elements (see kernels/cpu/taps.py and rows.py for the letters)."""
+
+    at: Array
+    to: Array
+    base: Array
+    step: Array
+    off: Array
+    outer: Array
+    n: int
+    m: int
+    h: int
+    k: int
+    d: int
+    xp: int
+    yp: int
+
+
+@lru_cache(maxsize=512)
+def _tables(
+    axes: tuple[Axis, ...],
+    groups: int,
+    share: bool,
+    shape: tuple[int, ...],
+    xs: tuple[int, ...],
+    out: tuple[int, ...],
+    ys: tuple[int, ...],
+) -> _Tables:
+    last = _last(axes)
+    axis = axes[last]
+    c = prod(out[last + 3 :])
+    n = out[last + 2] * c
+    # offsets of the taps of the last axis: phase t*d % s, sample t*d // s
+    t = np.arange(axis.size) * axis.dilation
+    if axis.stride > 1:
+        columns = (t % axis.stride) * xs[last + 2] + (t // axis.stride) * c
+    else:
+        columns = t * c
+    inputs, outputs = shape[1] // groups, out[1]
+    leading = [(inputs, xs[1])] + [(a.size, a.dilation * xs[i + 2]) for i, a in enumerate(axes[:last])]
+    off = _offsets(leading)
+    positions = [(out[0], xs[0], ys[0])] + [(out[i + 2], a.stride * xs[i + 2], ys[i + 2]) for i, a in enumerate(axes[:last])]
+    if share:
+        positions.pop()
+    group = np.arange(outputs) // (outputs // groups)
+    return _Tables(
+        at=_offsets([(count, x) for count, x, _ in positions]),
+        to=_offsets([(count, y) for count, _, y in positions]),
+        base=group * inputs * xs[1],
+        step=np.arange(outputs) * ys[1],
+        off=np.add.outer(off, columns).reshape(-1),
+        outer=_offsets(leading[:-1]) if share else off,
+        n=n,
+        m=out[last + 1] if share else 0,
+        h=axes[last - 1].size if share else 1,
+        k=axis.size,
+        d=axis.dilation * c,
+        xp=xs[last + 1] if share else 0,
+        yp=ys[last + 1] if share else 0,
+    )
+
+
+def _offsets(dims: list[tuple[int, int]]) -> Array:
+    """Offsets of all positions of a block of (count, step) axes, first axis slowest."""
+    total: Any = np.zeros(1, np.int64)
+    for count, step in dims:
+        total = np.add.outer(total, np.arange(count, dtype=np.int64) * step).reshape(-1)
+    return np.ascontiguousarray(total, np.int64)

@@ -1,0 +1,77 @@
+"""Windows times a matrix: the windows of a bounded block are laid out as rows, and BLAS does the rest.
+
+    x (N, C, *S)   windows (N*out, C/G*K)   w (G, C/G*K, O/G)   y (N, O, *out)
+Pays where there are many channels, since one row of windows then serves all outputs.  Never holds more than a block.
+Imports: arrays.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from sash.arrays.numpy_ import Array, fill, give
+from sash.arrays.weights import Weights
+from sash.machine import Machine
+from sash.methods.method import Cost
+from sash.problem import Box, Problem
+
+NAME = "gemm"
+
+
+def refuses(problem: Problem) -> str:
+    if problem.reduce != "product":
+        return f"{problem.reduce} differences are no matrix product"
+    return ""
+
+
+def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
+    item, rates = problem.itemsize, machine.rates
+    wide = problem.taps + problem.outputs // problem.groups * 2
+    room = min(4 * machine.cache, limit / 2)
+    tile = _block(problem, max(int(room / (item * wide)), 1))
+    tiles = len(problem.grid(tile))
+    seconds = problem.results * problem.taps * rates[f"gemm.{problem.dtype}"] + problem.samples * rates["copy.sample"]
+    seconds += problem.batch * prod(problem.out) * problem.taps * problem.groups * rates["gemm.window"]
+    seconds += tiles * problem.groups * rates["block"]
+    scratch = (problem.reads(tile) + prod(tile) * (wide + problem.outputs)) * item
+    return Cost(seconds, scratch, problem.taps * problem.outputs * item, tile)
+
+
+def _block(problem: Problem, positions: int) -> tuple[int, ...]:
+    """A block of the output of at most about this many positions."""
+    block = [problem.batch, *problem.out]
+    while prod(block) > positions and max(block) > 1:
+        i = next(i for i, n in enumerate(block) if n > 1)
+        block[i] = -(-block[i] // 2)
+    return tuple(block)
+
+
+def boxes(problem: Problem, cost: Cost) -> list[Box]:
+    return problem.grid(cost.tile)
+
+
+def prepare(problem: Problem, weights: Weights, cost: Cost) -> Array:
+    w = np.ascontiguousarray(weights.dense, problem.dtype)
+    return w.reshape(problem.groups, problem.outputs // problem.groups, -1).transpose(0, 2, 1)
+
+
+def run(problem: Problem, x: Array, prepared: Array, y: Array, cval: float) -> None:
+    tile = fill(x, problem.axes, problem.dtype, cval)
+    wide, each = problem.inputs // problem.groups, problem.outputs // problem.groups
+    out, sizes = problem.out, [a.size for a in problem.axes]
+    steps = tile.strides
+    shape = (problem.batch, *out, wide, *sizes)
+    strides = (
+        steps[0],
+        *(s * a.stride for s, a in zip(steps[2:], problem.axes, strict=True)),
+        steps[1],
+        *(s * a.dilation for s, a in zip(steps[2:], problem.axes, strict=True)),
+    )
+    for g in range(problem.groups):
+        view = as_strided(tile[:, g * wide :], shape, strides)
+        rows = view.reshape(problem.batch * prod(out), -1)
+        product = np.moveaxis((rows @ prepared[g]).reshape(problem.batch, *out, each), -1, 1)
+        give(product, y[:, g * each : (g + 1) * each])

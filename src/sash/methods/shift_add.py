@@ -1,0 +1,77 @@
+"""Shift and add: one whole-block multiply-add per tap, in plain array operations.
+
+    x (N, C, *S)   w (O, C/G, *K)   y (N, O, *out)
+The plainest method: nothing but slices, so it serves every reduction and type, and checks the others.
+Imports: arrays.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from sash.accuracy import CHUNK
+from sash.arrays.numpy_ import Array, fill, give
+from sash.arrays.weights import Weights
+from sash.machine import Machine
+from sash.methods.direct import prepare as prepare  # noqa: PLC0414  the same two operands
+from sash.methods.method import Cost
+from sash.problem import Box, Problem
+
+NAME = "shift_add"
+
+
+def refuses(problem: Problem) -> str:
+    return ""
+
+
+def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
+    item, rates = problem.itemsize, machine.rates
+    tile = problem.tile(max(int(min(machine.cache / 4, limit / 8) / item), 1))
+    tiles = len(problem.grid(tile))
+    terms = problem.results * problem.taps * (1 if problem.reduce == "product" else 2)
+    seconds = terms * rates[f"shift_add.{problem.dtype}"] + problem.samples * rates["copy.sample"]
+    seconds += tiles * (rates["block"] + problem.taps * problem.outputs * rates["shift_add.call"])
+    scratch = (problem.reads(tile) + 4 * prod(tile) * problem.outputs) * item
+    return Cost(seconds, scratch, 2 * problem.taps * problem.outputs * item, tile)
+
+
+def boxes(problem: Problem, cost: Cost) -> list[Box]:
+    return problem.grid(cost.tile)
+
+
+def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cval: float) -> None:
+    tile = fill(x, problem.axes, problem.dtype, cval)
+    total = np.zeros(y.shape, tile.dtype)
+    w, v = prepared
+    wide = problem.inputs // problem.groups
+    sizes = [range(a.size) for a in problem.axes]
+    term = np.empty((problem.batch, *problem.out), tile.dtype)
+    for o in range(problem.outputs):
+        first = o // (problem.outputs // problem.groups) * wide
+        chunk = np.zeros_like(term)
+        for count, (c, *at) in enumerate(product(range(wide), *sizes), start=1):
+            starts = [t * a.dilation for t, a in zip(at, problem.axes, strict=True)]
+            stops = [s + (a.out - 1) * a.stride + 1 for s, a in zip(starts, problem.axes, strict=True)]
+            piece = tile[(slice(None), first + c, *map(slice, starts, stops, [a.stride for a in problem.axes]))]
+            _term(problem.reduce, piece, w[o, count - 1], v[o, count - 1], term)
+            chunk += term
+            if count % CHUNK == 0:  # a running sum's error grows with its length
+                total[:, o] += chunk
+                chunk.fill(0)
+        total[:, o] += chunk
+    give(total, y)
+
+
+def _term(reduce: str, x: Array, w: Array, v: Array, term: Array) -> None:
+    if reduce == "product":
+        np.multiply(x, w, out=term)
+        return
+    np.subtract(x, w, out=term)
+    if reduce == "absolute":
+        np.abs(term, out=term)
+    else:
+        np.multiply(term, term, out=term)
+    np.multiply(term, v, out=term)

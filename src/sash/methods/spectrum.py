@@ -1,0 +1,265 @@
+"""Blocks through the frequency domain: what fft and polyphase share.
+
+    tile (N, C, *T)   phases (N, C*P, *L)   spectrum (O, C/G*P, *F)   y (N, O, *out)
+Per axis that is transformed: s phases (1 for fft), A = samples that the kernel reaches in one phase, L = a fast
+length of at least m + A - 1 for m outputs.  Circular correlation of length L is right at its first L - A + 1
+positions (overlap-save: Oppenheim & Schafer, Discrete-Time Signal Processing, section 8.7.3).
+Imports: arrays, SciPy's transforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from math import log2, prod
+
+import numpy as np
+
+from sash.arrays.numpy_ import Array, fill, give
+from sash.arrays.weights import Weights
+from sash.axis import Axis
+from sash.machine import Machine
+from sash.methods.method import Cost
+from sash.problem import Problem
+
+EXACT = 36
+"""Integer results of up to this many bits are recovered by rounding: the error of blocks of up to 2**22 samples,
+eps * log2(2**22) * sqrt(2**22) * 2**36 < 1/4 in float64."""
+
+
+def refuses(problem: Problem) -> str:
+    if problem.reduce != "product":
+        return f"{problem.reduce} differences have no transform"
+    if problem.elementwise:
+        return "a transform spreads rounding errors over the block: no elementwise bound"
+    if not problem.finite:
+        return "the kernel holds NaN or infinity, which a transform would spread"
+    if problem.bits > EXACT:
+        return f"results may need {problem.bits} bits, and rounding recovers {EXACT}"
+    if all(a.size == 1 for a in problem.axes):
+        return "the kernel has one tap: there is nothing to transform"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How one axis goes through the transform."""
+
+    axis: int
+    phases: tuple[int, ...]
+    """Which phases any tap reads."""
+    s: int
+    stride: int
+    """Stride that is left to take after the inverse."""
+    reach: int
+    length: int
+
+
+def _fold(axis: Axis, phased: bool) -> tuple[int, int, int]:
+    """(s, A, stride left over)."""
+    s = axis.stride if phased else 1
+    return s, (axis.reach - 1) // s + 1, axis.stride // s
+
+
+def _length(axis: Axis, m: int, phased: bool) -> int:
+    """The fast transform length for m outputs of this axis."""
+    _, reach, stride = _fold(axis, phased)
+    return fast_length((m - 1) * stride + reach)
+
+
+@lru_cache(maxsize=4096)
+def fast_length(n: int) -> int:
+    """The least 2^a 3^b 5^c 7^d 11^e (d + e <= 1) of at least n.
+
+    >>> [fast_length(n) for n in (1, 13, 97, 1000, 1025)]
+    [1, 14, 98, 1000, 1029]
+    """
+    n = max(n, 1)
+    best = 1 << (n - 1).bit_length()
+    for odd in (1, 7, 11, 49):
+        five = odd
+        while five < best:
+            three = five
+            while three < best:
+                rest = -(-n // three)
+                best = min(best, three << (rest - 1).bit_length())
+                three *= 3
+            five *= 5
+    return best
+
+
+def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost:
+    """The cheapest block, among some sizes per axis, that fits into the limit (else the smallest)."""
+    rates, dtype = machine.rates, "float64" if problem.bits else problem.dtype
+    item = 4 if dtype == "float32" else 8
+    folds = {i: _fold(a, phased) for i, a in enumerate(problem.axes) if a.size > 1}
+    channels = problem.inputs // problem.groups * prod(len(_used(problem.axes[i], f[0])) for i, f in folds.items())
+    pairs = channels * problem.outputs
+    choices = [
+        _candidates(axis, *folds[i]) if i in folds else [1] for i, axis in enumerate(problem.axes)
+    ]
+    best: tuple[bool, float, Cost] | None = None
+    for block in product(*choices):
+        points = prod(_length(problem.axes[i], block[i], phased) for i in folds)
+        tile = _with_idle(problem, (1, *block), folds.keys(), machine.cache / (4 * points * item * (channels * problem.groups + problem.outputs)))
+        points *= prod(n for i, n in enumerate(tile) if i - 1 not in folds)
+        volume = problem.groups * channels + problem.outputs
+        scratch = points * item * (3 * problem.groups * channels + 4 * problem.outputs)
+        shared = 2 * pairs * prod(_length(problem.axes[i], block[i], phased) for i in folds) * item * 2
+        tiles = prod(-(-n // t) for n, t in zip((problem.batch, *problem.out), tile, strict=True))
+        rate = rates[f"fft.{dtype}"] if points * item * 4 < machine.cache else rates[f"fft.large.{dtype}"]
+        seconds = tiles * (volume * points * log2(max(points, 2)) * rate + pairs * points * rates[f"fft.multiply.{dtype}"])
+        seconds += tiles * (rates["block"] + rates["fft.call"] * (1 + pairs)) + problem.samples * rates["copy.sample"]
+        seconds += shared / item * 8 * rate
+        found = Cost(seconds, scratch, shared, tile, "x".join(str(_length(problem.axes[i], block[i], phased)) for i in folds))
+        fits = scratch + shared <= limit
+        rank = (fits, -seconds if fits else -float(scratch + shared), found)
+        if best is None or rank[:2] > best[:2]:
+            best = rank
+    assert best is not None
+    return best[2]
+
+
+def _used(axis: Axis, s: int) -> tuple[int, ...]:
+    """Phases that some tap reads."""
+    return tuple(sorted({t * axis.dilation % s for t in range(min(axis.size, s))}))
+
+
+def _candidates(axis: Axis, s: int, reach: int, stride: int) -> list[int]:
+    """Numbers of outputs per block worth trying, each filling its transform."""
+    full = (axis.out - 1) * stride + 1
+    found = set()
+    for factor in (2, 3, 5, 8, 16, 0):
+        length = fast_length(max(factor * reach, 32)) if factor else full + reach - 1
+        dense = min(length - reach + 1, full)
+        count = -(-axis.out // ((dense - 1) // stride + 1))
+        found.add(-(-axis.out // count))
+    return sorted(found)
+
+
+def _with_idle(problem: Problem, block: tuple[int, ...], folded: object, room: float) -> tuple[int, ...]:
+    """The block, with as many positions of the axes that are not transformed as there is room for."""
+    tile = list(block)
+    for i, n in reversed(list(enumerate((problem.batch, *problem.out)))):
+        if i - 1 not in folded:  # type: ignore[operator]
+            tile[i] = max(min(n, int(room)), 1)
+            room /= tile[i]
+    return tuple(tile)
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """The kernel's conjugate spectrum for blocks of one length, and the kernel itself for repairs."""
+
+    values: Array
+    geometry: tuple[Geometry, ...]
+    w: Array
+
+
+def prepare(problem: Problem, weights: Weights, cost: Cost, phased: bool) -> Spectrum:
+    geometry = []
+    for i, axis in enumerate(problem.axes):
+        if axis.size > 1:
+            s, reach, stride = _fold(axis, phased)
+            geometry.append(Geometry(i, _used(axis, s), s, stride, reach, _length(axis, cost.tile[i + 1], phased)))
+    dtype = np.dtype("float64" if problem.bits else problem.dtype)
+    w = weights.dense
+    return Spectrum(_spectrum(problem, w.astype(dtype, copy=False), tuple(geometry)), tuple(geometry), w)
+
+
+def _spectrum(problem: Problem, w: Array, geometry: Sequence[Geometry]) -> Array:
+    """w (O, C/G, *K) to its conjugate spectrum (O, C/G*P, *F)."""
+    from scipy import fft
+
+    spread = np.zeros((*w.shape[:2], *_spans(problem, geometry)), w.dtype)
+    spread[(..., *(slice(0, a.reach, a.dilation) for a in problem.axes))] = w
+    values = fft.rfftn(_split(spread, geometry), [g.length for g in geometry], [g.axis + 2 for g in geometry])
+    return np.conj(values, out=values)
+
+
+def _spans(problem: Problem, geometry: Sequence[Geometry]) -> list[int]:
+    spans = [1] * len(problem.axes)
+    for g in geometry:
+        spans[g.axis] = g.reach * g.s
+    return spans
+
+
+def _split(x: Array, geometry: Sequence[Geometry]) -> Array:
+    """(N, C, *T) to its phases (N, C*P, *L); a view where there is one phase."""
+    if all(g.s == 1 for g in geometry):
+        return x
+    shape = list(x.shape)
+    for g in geometry:
+        shape[g.axis + 2] = -(-x.shape[g.axis + 2] // g.s)
+    count = prod(len(g.phases) for g in geometry)
+    z = np.zeros((shape[0], shape[1], count, *shape[2:]), x.dtype)
+    for p, phases in enumerate(product(*(g.phases for g in geometry))):
+        cut = [slice(None)] * x.ndim
+        for g, b in zip(geometry, phases, strict=True):
+            cut[g.axis + 2] = slice(b, None, g.s)
+        piece = x[tuple(cut)]
+        z[(slice(None), slice(None), p, *(slice(0, n) for n in piece.shape[2:]))] = piece
+    return z.reshape(shape[0], shape[1] * count, *shape[2:])
+
+
+def run(problem: Problem, x: Array, prepared: Spectrum, y: Array, cval: float) -> None:
+    values = prepared.values
+    tile = fill(x, problem.axes, "float64" if values.dtype == np.complex128 else "float32", cval)
+    tile = tile[(..., *(slice(None, None, a.stride if a.size == 1 else 1) for a in problem.axes))]
+    result = _apply(problem, tile, values, prepared.geometry)
+    if not np.isfinite(result.sum()):
+        result = _repair(problem, tile, prepared)
+    give(result, y)
+
+
+def _apply(problem: Problem, tile: Array, values: Array, geometry: Sequence[Geometry]) -> Array:
+    """Transform, multiply, sum over channels and phases, transform back: (N, O, *out)."""
+    from scipy import fft
+
+    axes, lengths = [g.axis + 2 for g in geometry], [g.length for g in geometry]
+    spectra = fft.rfftn(_split(tile, geometry), lengths, axes)
+    channels, each = values.shape[1], problem.outputs // problem.groups
+    if channels == problem.outputs == 1:
+        total = spectra
+        total *= values
+    else:
+        total = np.empty((spectra.shape[0], problem.outputs, *spectra.shape[2:]), spectra.dtype)
+        term = np.empty_like(total[:, 0])
+        for o in range(problem.outputs):
+            first = o // each * channels
+            np.multiply(spectra[:, first], values[o, 0], out=total[:, o])
+            for q in range(1, channels):
+                total[:, o] += np.multiply(spectra[:, first + q], values[o, q], out=term)
+    result: Array = fft.irfftn(total, lengths, axes, overwrite_x=True)
+    cut = [slice(0, n) for n in problem.out]
+    for g in geometry:
+        cut[g.axis] = slice(0, (problem.out[g.axis] - 1) * g.stride + 1, g.stride)
+    return result[(..., *cut)]
+
+
+def _repair(problem: Problem, tile: Array, prepared: Spectrum) -> Array:
+    """The block with its NaN and infinities kept where they belong, and without overflow.
+
+    The finite samples go through in float64, scaled; then which outputs cover a NaN or an infinity of which sign is
+    counted by transforms of zeros and ones, which rounding makes exact.
+    """
+    geometry, w = prepared.geometry, prepared.w
+
+    def through(samples: Array, kernel: Array) -> Array:
+        return _apply(problem, samples.astype(np.float64), _spectrum(problem, kernel.astype(np.float64), geometry), geometry)
+
+    finite = np.isfinite(tile)
+    clean = np.where(finite, tile, 0).astype(np.float64)
+    scale = 2.0 ** (np.frexp(np.abs(clean).max(initial=0.0))[1] - 1)
+    result = through(clean / scale, w) * scale
+    if finite.all():
+        return result
+    plus, minus, lost = tile == np.inf, tile == -np.inf, np.isnan(tile)
+    up = through(plus, w > 0) + through(minus, w < 0) > 0.5
+    down = through(plus, w < 0) + through(minus, w > 0) > 0.5
+    lost_there = through(lost, np.ones_like(w)) + through(plus | minus, w == 0) > 0.5
+    result[up], result[down] = np.inf, -np.inf
+    result[lost_there | (up & down)] = np.nan
+    return result

@@ -1,0 +1,330 @@
+"""What all filters share: from two arrays and their settings to a Problem, and back to an array like x.
+
+    x (any axes)   kernel (one axis per slid axis)   y (x's axes, the slid ones resized)
+Axes that are not slid over are idle axes of the Problem, so nothing is transposed; a complex array is a real one with
+two channels.  Imports: running, problem, arrays, window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from sash.accuracy import EXACT_BITS
+from sash.arrays.numpy_ import Array, sound
+from sash.arrays.weights import Weights
+from sash.axis import BOUNDARIES, Axis
+from sash.errors import ArgumentError, KindError, OverflowRisk, unknown
+from sash.ops.separation import factors
+from sash.problem import Problem
+from sash.running import check_settings, run
+from sash.window import Window, ints
+
+WORTH_MEASURING = 1 << 24
+"""Terms from which on `separable="auto"` measures a kernel's rank (the measurement takes well under a millisecond)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every filter can be told, as typed; `over` and `plan_for` read it."""
+
+    axes: Any = None
+    stride: Any = 1
+    dilation: Any = 1
+    padding: Any = "valid"
+    boundary: str = "constant"
+    cval: Any = 0.0
+    dtype: Any = None
+    separable: bool | str = "auto"
+    method: str = "auto"
+    accuracy: str = "normwise"
+    max_memory: int | None = None
+
+    def check(self) -> None:
+        """Refuse unknown names before any work."""
+        check_settings(self.method, self.accuracy, self.max_memory)
+        check_boundary(self.boundary)
+        if self.separable not in ("auto", True, False):
+            raise ArgumentError(f"separable={self.separable!r} must be True, False or 'auto'.")
+
+
+def check_boundary(boundary: str) -> None:
+    """One of the five names; "reflect" means two different things and is refused."""
+    if boundary in BOUNDARIES:
+        return
+    if boundary == "reflect":
+        raise ArgumentError(
+            "boundary='reflect' means two different things: use 'symmetric' (c b a | a b c: SciPy's 'reflect', "
+            "NumPy's 'symmetric') or 'mirror' (d c b | a b c: NumPy's and PyTorch's 'reflect', SciPy's 'mirror')."
+        )
+    known = {"edge": "nearest", "replicate": "nearest", "circular": "wrap", "periodic": "wrap", "zero": "constant", "zeros": "constant"}
+    if boundary in known:
+        raise ArgumentError(f"boundary={boundary!r} is called {known[boundary]!r} here; one of {', '.join(map(repr, BOUNDARIES))}.")
+    raise unknown("boundary", boundary, BOUNDARIES)
+
+
+def settle_axes(axes: object, ndim: int, count: int | None, x: str = "x") -> tuple[int, ...]:
+    """Axes of x as non-negative ints; None: the last `count` (all where count is None)."""
+    if axes is None:
+        count = ndim if count is None else count
+        if count > ndim:
+            raise ArgumentError(f"the kernel has {count} axes and {x} has {ndim}: it cannot slide over more axes than there are.")
+        return tuple(range(ndim - count, ndim))
+    found = ints("axes", axes)
+    found = found if isinstance(found, tuple) else (found,)
+    for a in found:
+        if not -ndim <= a < ndim:
+            raise ArgumentError(f"axes={axes!r}: there is no axis {a} in {x}, which has {ndim} axes.")
+    settled = tuple(a % ndim for a in found)
+    if len(set(settled)) != len(settled):
+        raise ArgumentError(f"axes={axes!r} names an axis of {x} twice.")
+    if count is not None and len(settled) != count:
+        raise ArgumentError(f"axes={axes!r} names {len(settled)} axes and the kernel has {count}; they must agree.")
+    return settled
+
+
+@lru_cache(maxsize=4096)
+def all_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, boundary: str) -> tuple[Axis, ...]:
+    """One Axis per axis of x: the window's where it slides, idle ones elsewhere."""
+    slid = window.over([shape[a] for a in axes], boundary)
+    found = [Axis(n, 1, 1, 1, 0, n, "zero") for n in shape]
+    for a, axis in zip(axes, slid, strict=True):
+        if axis.n == 0 and boundary not in ("zero", "constant") and (axis.start < 0 or axis.stop > 0):
+            raise ArgumentError(f"axis {a} of x has no samples, so boundary={boundary!r} has nothing to extend; use 'constant'.")
+        found[a] = axis
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """Element types of a filter: of the result, and computed in; `exact`: integers with integers."""
+
+    result: np.dtype[Any]
+    compute: str
+    exact: bool
+
+
+@lru_cache(maxsize=1024)
+def settle_types(x: np.dtype[Any], kernel: np.dtype[Any], asked: np.dtype[Any] | None) -> Types:
+    """Floats and complex keep their type; integers with integers give int64; integers with floats as NumPy promotes."""
+    whole = x.kind in "biu" and kernel.kind in "biu"
+    if whole:
+        result = np.dtype(np.int64)
+    elif x.kind in "fc":
+        result = np.result_type(x, np.complex64) if kernel.kind == "c" and x.kind == "f" else x
+        if x == np.float16 and kernel.kind == "c":
+            result = np.dtype(np.complex64)
+    else:
+        result = np.result_type(x, kernel)
+    result = result.newbyteorder("=")
+    if asked is not None:
+        if asked.kind not in "iufc":
+            raise KindError(f"dtype={asked} is no number type that results can have.")
+        if asked.kind in "iu" and not whole:
+            raise KindError(f"dtype={asked} is an integer type, but the result of {x} and {kernel} is {result}; round it yourself.")
+        if asked.kind == "f" and result.kind == "c":
+            raise KindError(f"dtype={asked} is real, but the result of {x} and {kernel} is {result}; take .real or .imag.")
+        exact, result = whole and asked.kind in "iu", asked.newbyteorder("=")
+        return Types(result, _compute(result), exact)
+    return Types(result, _compute(result), whole)
+
+
+def _compute(result: np.dtype[Any]) -> str:
+    return "float64" if result.char in "dD" or result.kind in "iu" else "float32"
+
+
+def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any], settings: Settings) -> Array:
+    """Slide a kernel of element type `kind` over x.
+
+    `kernel.array` has one axis per slid axis; or `kernel.terms` holds products of one 1-D kernel per slid axis.
+    """
+    if not x.ndim:  # a scalar is one sample with nothing to slide over
+        return over(x[None], kernel, sizes, kind, settings)[0, ...]
+    axes = settle_axes(settings.axes, x.ndim, len(sizes))
+    zero = settings.boundary == "constant" and _is_zero(settings.cval)
+    window = Window(sizes, stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
+    slid = all_axes(x.shape, axes, window, "zero" if zero else settings.boundary)
+    types = settle_types(x.dtype, kind, None if settings.dtype is None else np.dtype(settings.dtype))
+    cval = _settle_cval(settings, x.dtype, types)
+    kernel = _spread(kernel, axes, x.ndim)
+    if x.dtype.kind == "c" and settings.boundary == "constant" and cval:  # one number cannot pad two parts
+        from sash.arrays.numpy_ import fill
+
+        x = fill(x[None, None], slid, x.dtype.newbyteorder("=").name, cval)[0, 0]
+        slid, cval = tuple(a.moved(n, 0, n) for a, n in zip(slid, x.shape, strict=True)), 0j
+    y = np.empty([a.out for a in slid], types.result)
+    if not y.size:
+        return y
+    problem = Problem(
+        slid,
+        dtype=types.compute,
+        source=x.dtype.name,
+        result=y.dtype.name,
+        elementwise=settings.accuracy == "elementwise",
+        rank=len(kernel.terms or ()),
+        finite=kernel.array is None or kernel.array.dtype.kind in "biu" or bool(np.isfinite(kernel.array).all()),
+        straight=x.dtype == types.compute and sound(x),
+    )
+    if types.exact:
+        problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
+    if not problem.rank and _worth_measuring(settings, problem):
+        problem = _factored(problem, kernel, settings)
+    if y.dtype.kind == "c":
+        problem, x4, kernel, y4 = _as_real(problem, x, kernel, y)
+    else:
+        x4, y4 = x[None, None], y[None, None]
+    run(problem, x4, kernel, y4, cval=cval.real, method=settings.method, max_memory=settings.max_memory)
+    return y
+
+
+def _spread(kernel: Weights, axes: tuple[int, ...], ndim: int) -> Weights:
+    """The kernel with one axis (or 1-D kernel) per axis of x, in the order of x's axes, and two for channels."""
+    if kernel.terms is not None:
+        return Weights(None, tuple(_per_axis({a: k for a, k in zip(axes, term, strict=True)}, ndim) for term in kernel.terms))
+    assert kernel.array is not None
+    order = sorted(range(len(axes)), key=axes.__getitem__)
+    shape = [1] * (ndim + 2)
+    for i in order:
+        shape[axes[i] + 2] = kernel.array.shape[i]
+    return Weights(kernel.array.transpose(order).reshape(shape))
+
+
+def _per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
+    """One 1-D kernel per axis of x; those of one tap become 1, and one that is longer takes over their scale."""
+    scale = prod(k[0] for k in kernels.values() if k.size == 1)
+    longer = min((a for a, k in kernels.items() if k.size > 1), default=ndim - 1)
+    one = np.ones(1, next(iter(kernels.values())).dtype)
+    long = {a: k for a, k in kernels.items() if k.size > 1}
+    if scale != 1:
+        long[longer] = long.get(longer, one) * scale
+    return tuple(long.get(i, one) for i in range(ndim))
+
+
+def _as_real(problem: Problem, x: Array, kernel: Weights, y: Array) -> tuple[Problem, Array, Weights, Array]:
+    """A complex problem as a real one: with a real kernel the parts are a batch, with a complex one channels."""
+    part = f"float{y.dtype.itemsize * 4}"
+    problem = replace(problem, straight=False, result=part, source=x.real.dtype.name)
+    x4 = _parts(x) if x.dtype.kind == "c" else x[None, None]
+    y4 = _parts(y)
+    if kernel.array is None or kernel.array.dtype.kind != "c":
+        if len(x4) == 1:  # real with real, asked for as complex
+            y4[1] = 0
+        return replace(problem, batch=len(x4)), x4, kernel, y4[: len(x4)]
+    re, im = kernel.array.real[0, 0], kernel.array.imag[0, 0]
+    rows = [[re, -im], [im, re]] if len(x4) == 2 else [[re], [im]]
+    problem = replace(problem, inputs=len(x4), outputs=2, rank=0)
+    return problem, x4.swapaxes(0, 1), Weights(np.array(rows)), y4.swapaxes(0, 1)
+
+
+def _parts(x: Array) -> Array:
+    """The real and the imaginary part as a batch of two: (2, 1, *S), a view where x is of native byte order."""
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)
+    return np.moveaxis(x[..., None].view(x.real.dtype), -1, 0)[:, None]
+
+
+def _is_zero(cval: Any) -> bool:
+    try:
+        return bool(cval == 0)
+    except (TypeError, ValueError):
+        return False
+
+
+def _settle_cval(settings: Settings, x: np.dtype[Any], types: Types) -> complex:
+    """`cval` as a number that the computation can hold."""
+    try:
+        cval = complex(settings.cval)
+    except (TypeError, ValueError):
+        raise KindError(f"cval={settings.cval!r} must be a number.") from None
+    if cval.imag and types.result.kind != "c":
+        raise KindError(f"cval={settings.cval!r} is complex, but x is {x} and the result {types.result}; use a real cval.")
+    if types.exact and settings.boundary == "constant" and (not np.isfinite(cval) or cval.real != int(cval.real)):
+        raise KindError(f"cval={settings.cval!r} is no integer, but x is {x} and the result exact; use an integer, or x.astype(float).")
+    return cval
+
+
+def exactly(problem: Problem, x: Array, kernel: Weights, cval: int, result: np.dtype[Any]) -> Problem:
+    """The problem in a type that is exact for this data; refuses where `result` might not hold an output.
+
+    First the range of x's type is tried; only where that proves too little are its values looked at.
+    """
+    positive, negative = _mass(kernel)
+    info = np.iinfo(result)
+    padded = any(not a.plain for a in problem.axes)
+    for low, high in _ranges(x):
+        if padded and problem.axes[0].boundary is not None:
+            low, high = min(low, cval), max(high, cval)
+        least, most = positive * low - negative * high, positive * high - negative * low
+        bits = ((positive + negative) * max(abs(low), abs(high))).bit_length()
+        fits = info.min <= least and most <= info.max
+        if fits and bits <= EXACT_BITS["float32"]:
+            break
+    if not fits:
+        raise OverflowRisk(
+            f"the result might not fit {result}: with x in [{low}, {high}] it lies in [{least}, {most}], and {result} holds "
+            f"[{info.min}, {info.max}]; use dtype='float64' (rounded), or smaller numbers."
+        )
+    compute = next((t for t in ("float32", "float64") if bits <= EXACT_BITS[t]), "int64")
+    return replace(problem, dtype=compute, bits=max(bits, 1), straight=x.dtype == compute and sound(x))
+
+
+def _mass(kernel: Weights) -> tuple[int, int]:
+    """Sums of the kernel's positive and of its negative taps (both >= 0), as Python integers that cannot overflow."""
+    if kernel.array is not None:
+        flat = kernel.array.reshape(-1)
+        if flat.dtype.itemsize < 8:
+            total, size = int(flat.sum(dtype=np.int64)), int(np.abs(flat.astype(np.int64)).sum())
+        else:
+            values = [int(v) for v in flat]
+            total, size = sum(values), sum(map(abs, values))
+        return (size + total) // 2, (size - total) // 2
+    positive = negative = 0
+    for term in kernel.terms or ():
+        p, n = 1, 0
+        for k in term:
+            values = [int(v) for v in k]
+            a, b = sum(v for v in values if v > 0), -sum(v for v in values if v < 0)
+            p, n = p * a + n * b, p * b + n * a
+        positive, negative = positive + p, negative + n
+    return positive, negative
+
+
+def _ranges(x: Array) -> Iterator[tuple[int, int]]:
+    """What x's values lie between: first by its type, then by its values."""
+    if x.dtype == np.bool_:
+        yield 0, 1
+    else:
+        yield int(np.iinfo(x.dtype).min), int(np.iinfo(x.dtype).max)
+    if x.dtype.itemsize > 1 and x.size:
+        yield int(x.min()), int(x.max())
+
+
+def _worth_measuring(settings: Settings, problem: Problem) -> bool:
+    """Whether the kernel's rank should be looked for."""
+    if settings.separable is False or settings.method not in ("auto", "separable"):
+        return False
+    if settings.separable is True or settings.method == "separable":
+        return True
+    several = sum(a.size > 1 for a in problem.axes) > 1
+    return several and not problem.elementwise and problem.results * problem.taps > WORTH_MEASURING
+
+
+def _factored(problem: Problem, kernel: Weights, settings: Settings) -> Problem:
+    """The problem with the kernel's rank, where it has few enough terms to be of use or they were asked for."""
+    assert kernel.array is not None
+    if kernel.array.dtype.kind == "c" or not problem.finite:
+        return problem
+    dense = kernel.array[0, 0]
+    long = [i for i, n in enumerate(dense.shape) if n > 1]
+    if not long:
+        return problem
+    terms = factors(dense.squeeze(), problem.dtype, exact=bool(problem.bits))
+    wanted = settings.separable is True or settings.method == "separable"
+    if terms is None or not (wanted or len(terms) * sum(a.size for a in problem.axes) < 2 * problem.taps):
+        return problem
+    kernel.terms = tuple(_per_axis(dict(zip(long, term, strict=True)), dense.ndim) for term in terms)
+    return replace(problem, rank=len(terms))

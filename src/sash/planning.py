@@ -1,0 +1,71 @@
+"""Choosing: every method is asked, those over the memory limit are put aside, the fastest is taken.
+
+Plans are made from shapes, types and flags alone, and kept.  Imports: plan, methods, machine.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sash.errors import ArgumentError, MemoryLimit
+from sash.machine import Machine, machine
+from sash.methods import METHODS, Method, named
+from sash.plan import Candidate, Plan, describe, size
+from sash.problem import Problem
+
+ALONE = 3e-4
+"""Seconds of work below which handing blocks to other threads costs more than it gains."""
+
+
+@lru_cache(maxsize=4096)
+def choose(problem: Problem, method: str, max_memory: int | None, workers: int) -> Plan:
+    """The plan for a problem: the fastest willing method within `max_memory` bytes of scratch, or the one asked for."""
+    here = machine()
+    limit = float("inf") if max_memory is None else max_memory
+    if method == "auto":
+        candidates = tuple(_ask(m, problem, here, limit, workers) for m in METHODS)
+        willing = [c for c in candidates if not c.refusal]
+        if not willing:
+            least = min((c for c in candidates if c.cost), key=lambda c: c.scratch)
+            raise MemoryLimit(
+                f"max_memory={max_memory} bytes is too little: the least that would do is {least.scratch} bytes "
+                f"({size(least.scratch)}, method={least.name!r})."
+            )
+        best = min(willing, key=lambda c: c.seconds)
+        return Plan(describe(problem), problem, best.name, _reason(best, willing, candidates), candidates)
+    asked = _ask(named(method), problem, here, limit, workers)
+    if asked.refusal and asked.cost is None:
+        raise ArgumentError(f"method={method!r} cannot do this: {asked.refusal}.")
+    if asked.refusal:
+        raise MemoryLimit(
+            f"max_memory={max_memory} bytes is too little for method={method!r}, which needs {asked.scratch} bytes "
+            f"({size(asked.scratch)}); allow that much, or method='auto'."
+        )
+    return Plan(describe(problem), problem, method, "as asked", (asked,))
+
+
+def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers: int) -> Candidate:
+    refusal = method.refuses(problem)
+    if refusal:
+        return Candidate(method.NAME, 0.0, 0, 0, refusal, None)
+    # Blocks are sized for all cores of the machine, not for `workers`: fewer threads must give the same bits.
+    cost = method.cost(problem, here, limit / here.cores if limit != float("inf") else limit)
+    blocks = 1
+    for n, t in zip((problem.batch, *problem.out), cost.tile, strict=True):
+        blocks *= -(-n // t)
+    room = workers if limit == float("inf") else int((limit - cost.shared) // max(cost.scratch, 1))
+    crew = max(1, min(workers, blocks, room)) if cost.seconds > ALONE else 1
+    scratch = cost.shared + crew * cost.scratch
+    over = f"needs {size(scratch)} of scratch, more than max_memory={size(limit)}" if scratch > limit else ""
+    share = cost.seconds / crew * (1 + (crew - 1) * here.rates["crew"]) + (here.rates["crew.call"] if crew > 1 else 0.0)
+    return Candidate(method.NAME, share, scratch, crew, over, cost)
+
+
+def _reason(best: Candidate, willing: list[Candidate], candidates: tuple[Candidate, ...]) -> str:
+    """Why this one, in a clause."""
+    over = [c.name for c in candidates if c.refusal and c.cost and c.seconds < best.seconds]
+    limited = f" within max_memory ({', '.join(over)} would be faster and needs more)" if over else ""
+    others = sorted(c.seconds for c in willing if c is not best)
+    if not others:
+        return f"the only willing method{limited}"
+    return f"{others[0] / best.seconds:.3g} times faster than the next{limited}"

@@ -1,0 +1,128 @@
+"""What is to be done, in shapes, types and flags: hashable, no array in it, and cut into smaller ones by one rule.
+
+    x (N, C, *S)    w (O, C/G, *K)    y (N, O, *out)        reduce: sum of w*x | |x-w| | (x-w)^2
+
+Axes that the window leaves alone are ordinary axes of one tap (`Axis.idle`), wherever they stand, so nothing is ever
+transposed.  `Problem.part(box)` is the one rule behind tiles, threads and memory limits.  Imports: axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from sash.axis import Axis, Run
+
+Box = tuple[tuple[int, int], ...]
+"""Half-open ranges of the output: one of the batch, then one per axis."""
+
+REDUCTIONS = ("product", "absolute", "squared")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`dtype` is computed in; `source` and `result` are the types of x and y in memory."""
+
+    axes: tuple[Axis, ...]
+    batch: int = 1
+    inputs: int = 1
+    outputs: int = 1
+    groups: int = 1
+    reduce: str = "product"
+    dtype: str = "float32"
+    source: str = "float32"
+    result: str = "float32"
+    bits: int = 0
+    """Integer problems: no result is larger than 2**bits in size. 0: floating point."""
+    rank: int = 0
+    """The kernel is known to be a sum of this many outer products of 1-D kernels. 0: not known to be any."""
+    finite: bool = True
+    """The kernel holds no NaN and no infinity."""
+    straight: bool = True
+    """x is of type `dtype` with a contiguous last axis: tiles can be read in place."""
+    elementwise: bool = False
+    """Each output is promised to within its own sum of |w * x|."""
+
+    @property
+    def taps(self) -> int:
+        """Terms per output."""
+        return prod([a.size for a in self.axes]) * self.inputs // self.groups
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        return tuple([a.out for a in self.axes])
+
+    @property
+    def results(self) -> int:
+        """Number of output elements."""
+        return self.batch * self.outputs * prod(self.out)
+
+    @property
+    def samples(self) -> int:
+        """Number of input elements."""
+        return self.batch * self.inputs * prod([a.n for a in self.axes])
+
+    @property
+    def whole(self) -> Box:
+        return ((0, self.batch), *((0, n) for n in self.out))
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """The axes that the window slides over."""
+        return tuple([i for i, a in enumerate(self.axes) if not a.idle])
+
+    @property
+    def itemsize(self) -> int:
+        return 4 if self.dtype == "float32" else 8
+
+    def part(self, box: Box) -> tuple[tuple[tuple[Run, ...], ...], Problem]:
+        """What the block `box` of the output reads, per axis, and the smaller problem that makes it from that."""
+        parts = [axis.part(o, p) for axis, (o, p) in zip(self.axes, box[1:], strict=True)]
+        smaller = replace(self, axes=tuple(axis for _, axis in parts), batch=box[0][1] - box[0][0])
+        return tuple(runs for runs, _ in parts), smaller
+
+    def grid(self, tile: tuple[int, ...], box: Box | None = None) -> list[Box]:
+        """The output, or the block `box` of it, cut into blocks of at most `tile`, as even as they can be."""
+        boxes: list[Box] = [()]
+        for (o, p), step in zip(box or self.whole, tile, strict=True):
+            count = -(-(p - o) // max(step, 1))
+            cuts = [o + (p - o) * i // count for i in range(count + 1)] if count else []
+            boxes = [(*head, cut) for head in boxes for cut in zip(cuts, cuts[1:], strict=False)]
+        return boxes
+
+    def tile(self, samples: int) -> tuple[int, ...]:
+        """A block of the output, long in the last axis, that reads about `samples` samples or fewer."""
+        block = [max(self.batch, 1), *(max(n, 1) for n in self.out)]
+        while self.reads(block) > samples and max(block) > 1:
+            last = len(block) - 1
+            i = max(range(len(block)), key=lambda k: block[k] if k < last else block[k] / 16)
+            if block[i] == 1:
+                i = last
+            block[i] = -(-block[i] // 2)
+        return tuple(block)
+
+    def reads(self, block: Sequence[int]) -> int:
+        """Samples that a block of this shape (batch, then axes) reads, all input channels."""
+        spans = [(o - 1) * a.stride + a.reach for o, a in zip(block[1:], self.axes, strict=True)]
+        return block[0] * self.inputs * prod(spans)
+
+    def frame(self, strip: int = 1) -> tuple[Box | None, list[Box]]:
+        """The block whose windows read samples only (None: no such block), and blocks that make up the rest.
+
+        Blocks at the ends of the last axis are at least `strip` long.
+        """
+        inner, edges = list(self.whole), list[Box]()
+        for i, axis in enumerate(self.axes, start=1):
+            o, p = axis.inside()
+            low, high = inner[i]
+            if i == len(self.axes):
+                o, p = (max(o, strip) if o > low else o), (min(p, high - strip) if p < high else p)
+            if p <= o:
+                return None, [self.whole]
+            if o > low:
+                edges.append((*inner[:i], (low, o), *inner[i + 1 :]))
+            if p < high:
+                edges.append((*inner[:i], (p, high), *inner[i + 1 :]))
+            inner[i] = (o, p)
+        return tuple(inner), edges

@@ -1,0 +1,63 @@
+"""Run by test_plan.py in a process of its own: what a call takes in memory, beside what its plan predicts.
+
+    python resident.py CALL METHOD   ->   {"taken": bytes, "predicted": bytes, "limit": bytes or null}
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import sash
+
+
+def status(name):
+    """A line of /proc/self/status, in bytes."""
+    text = Path("/proc/self/status").read_text()
+    return int(next(line for line in text.splitlines() if line.startswith(name)).split()[1]) * 1024
+
+
+def job(call, small):
+    """(verb's name, arrays, settings); `small` is the same job on little data, to compile and to warm up."""
+    rng = np.random.default_rng(0)
+    side = 96 if small else 1600
+
+    def noise(*shape):
+        return rng.standard_normal(shape, np.float32)
+
+    if call == "dense":
+        return "correlate", (noise(side, side), noise(15, 15)), {"padding": "same", "boundary": "mirror", "separable": False}
+    if call == "strided":
+        return "correlate", (noise(side, side), noise(9, 9)), {"stride": 2, "padding": "same", "separable": False}
+    if call == "limited":
+        return "correlate", (noise(side, side), noise(9, 9)), {"padding": "same", "separable": False, "max_memory": 8 << 20}
+    if call == "blur":
+        n = 40 if small else 200
+        return "gaussian_blur", (noise(n, n, n),), {"sigma": 2.0}
+    if call == "bytes":
+        pixels = rng.integers(0, 255, (side, side), np.uint8)
+        return "correlate", (pixels, np.ones((5, 5), np.uint8)), {"padding": "same", "separable": False}
+    if call == "match":
+        return "similarity", (noise(side // 2, side // 2), noise(33, 33)), {"metric": "zncc"}
+    if call == "colours":
+        shape = (3, 120, 160) if small else (3, 1080, 1920)
+        return "similarity", (noise(*shape), noise(3, 64, 64)), {"metric": "sad", "channel_axis": 0}
+    raise ValueError(call)
+
+
+def main(call, method):
+    for small in (True, False):
+        name, arrays, settings = job(call, small)
+        settings["method"] = method
+        shapes = [a.shape for a in arrays]
+        plan = sash.plan(name, *shapes, input_dtype=str(arrays[0].dtype), **{k: v for k, v in settings.items() if k != "separable"})
+        Path("/proc/self/clear_refs").write_text("5")
+        before = status("VmRSS")
+        result = getattr(sash, name)(*arrays, **settings)
+        taken = status("VmHWM") - before - result.nbytes
+    print(json.dumps({"taken": taken, "predicted": plan.scratch, "limit": settings.get("max_memory"), "ran": plan.method}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

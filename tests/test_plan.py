@@ -1,0 +1,190 @@
+"""Plans: made from shapes alone, told in full, kept to by the verbs, and never short of memory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import problems
+import pytest
+import tolerance
+
+import sash
+from sash import methods, running
+
+METHODS = methods.names()
+
+
+def same_problem(rng, shape, kernel, dtype):
+    return problems.values(rng, shape, dtype), problems.values(rng, kernel, dtype)
+
+
+PROBLEMS = [
+    ((512, 512), (3, 3), {}),
+    ((512, 512), (31, 31), {"padding": "same", "boundary": "mirror"}),
+    ((300, 301), (9, 9), {"stride": 2, "padding": 1}),
+    ((64, 65, 66), (5, 5, 5), {"stride": (1, 2, 2)}),
+    ((100_000,), (501,), {"boundary": "wrap", "padding": "same"}),
+    ((20, 200, 30), (7, 7), {"axes": (1, 2), "dilation": 2}),
+]
+
+
+# --- what a plan tells ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "kernel", "settings"), PROBLEMS)
+def test_a_plan_shows_every_method_with_its_numbers_or_why_not(shape, kernel, settings):
+    plan = sash.plan("correlate", shape, kernel, **settings)
+    text = str(plan)
+    assert [c.name for c in plan.candidates] == list(METHODS)
+    assert plan.method in METHODS
+    assert plan.method in text
+    for candidate in plan.candidates:
+        (line,) = [line for line in text.splitlines() if line.split()[:2] and candidate.name in line.split()[:2]]
+        if candidate.refusal:
+            assert candidate.refusal in line
+            assert len(candidate.refusal.split()) >= 4, candidate.refusal
+        else:
+            assert candidate.seconds > 0 and candidate.scratch >= 0
+            assert any(unit in line for unit in (" us", " ms", " s")) and "B" in line, line
+    willing = [c for c in plan.candidates if not c.refusal]
+    assert plan.seconds == min(c.seconds for c in willing)
+    assert repr(plan)
+
+
+def test_a_plan_of_a_named_method_is_of_that_method():
+    for method in METHODS:
+        try:
+            plan = sash.plan("correlate", (200, 200), (5, 5), method=method)
+        except sash.SashError as refusal:
+            assert method == "separable" and method in str(refusal)
+            continue
+        assert plan.method == method
+
+
+@pytest.mark.parametrize(("shape", "kernel", "settings"), PROBLEMS)
+def test_a_plan_is_plain_numbers(shape, kernel, settings):
+    plan = sash.plan("correlate", shape, kernel, **settings)
+    record = json.loads(json.dumps(plan.to_dict()))
+    assert record["method"] == plan.method
+    assert [c["name"] for c in record["candidates"]] == list(METHODS)
+    assert record["seconds"] == plan.seconds and record["scratch"] == plan.scratch
+
+
+def test_every_verb_can_be_planned():
+    for plan in (
+        sash.plan("correlate", (100, 100), (5, 5)),
+        sash.plan("convolve", (100, 100), (5, 5), stride=2),
+        sash.plan("gaussian_blur", (64, 64, 64), sigma=2),
+        sash.plan("similarity", (3, 100, 100), (3, 9, 9), metric="sad", channel_axis=0, stride=2),
+        sash.plan("similarity", (100, 100), (9, 9), metric="zncc"),
+    ):
+        assert str(plan)
+    with pytest.raises(sash.SashError, match="correlate"):
+        sash.plan("corelate", (100, 100), (5, 5))
+
+
+def test_planning_makes_no_array():
+    """Petabytes can be planned."""
+    plan = sash.plan("correlate", (10**6, 10**6, 1000), (3, 3, 3))
+    assert plan.seconds > 1
+    plan = sash.plan("correlate", (10**5, 10**5), (999, 999), input_dtype="float64")
+    assert plan.method in METHODS
+
+
+# --- the verbs keep to it ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize(("shape", "kernel", "settings"), PROBLEMS)
+def test_a_verb_runs_what_the_plan_from_shapes_says(shape, kernel, settings, dtype, monkeypatch):
+    ran = []
+    execute = running.execute
+
+    def spy(plan, *args):
+        ran.append(plan)
+        execute(plan, *args)
+
+    monkeypatch.setattr(running, "execute", spy)
+    rng = np.random.default_rng(0)
+    x, k = problems.values(rng, shape, dtype, 99), problems.values(rng, kernel, dtype, 99)
+    sash.correlate(x, k, separable=False, **settings)
+    plan = sash.plan("correlate", shape, kernel, input_dtype=dtype, **settings)
+    if dtype == "int32":  # the plan knows the type only, the verb the data: fewer bits may make more methods willing
+        assert ran[0].method in METHODS
+    else:
+        assert (ran[0].method, ran[0].scratch, ran[0].problem) == (plan.method, plan.scratch, plan.problem)
+
+
+def test_the_choice_follows_the_problem():
+    """Few taps are summed where they stand, thousands go through the frequency domain, outer products in passes."""
+    assert sash.plan("correlate", (1024, 1024), (3, 3)).method not in ("fft", "polyphase")
+    assert sash.plan("correlate", (1024, 1024), (255, 255)).method in ("fft", "polyphase")
+    assert sash.plan("gaussian_blur", (128, 128, 128), sigma=3).method == "separable"
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def test_max_memory_puts_aside_what_needs_more_and_says_so():
+    free = sash.plan("correlate", (2000, 2000), (63, 63))
+    limit = free.scratch // 3
+    tight = sash.plan("correlate", (2000, 2000), (63, 63), max_memory=limit)
+    assert tight.scratch <= limit
+    for candidate in tight.candidates:
+        if candidate.cost is not None and candidate.scratch > limit:
+            assert candidate.refusal and "max_memory" in candidate.refusal
+    assert tight.seconds >= free.seconds * 0.999
+
+
+@pytest.mark.parametrize(("shape", "kernel", "settings"), PROBLEMS)
+def test_where_none_is_left_the_error_names_the_least_that_would_do(shape, kernel, settings):
+    import re
+
+    with pytest.raises(sash.SashError) as caught:
+        sash.plan("correlate", shape, kernel, max_memory=1, **settings)
+    assert isinstance(caught.value, (MemoryError, ValueError))
+    text = str(caught.value)
+    assert "max_memory=1 " in text
+    least = max(int(number.replace(",", "")) for number in re.findall(r"([\d,]+) bytes", text))
+    plan = sash.plan("correlate", shape, kernel, max_memory=least, **settings)
+    assert plan.scratch <= least
+    with pytest.raises(sash.SashError):
+        sash.plan("correlate", shape, kernel, max_memory=least - 1, **settings)
+    rng = np.random.default_rng(1)
+    x, k = same_problem(rng, shape, kernel, "float32")
+    with pytest.raises(sash.SashError):
+        sash.correlate(x, k, separable=False, max_memory=1, **settings)
+    case = problems.Case(-1, x, k, "C", {"axes": None, "stride": 1, "dilation": 1, "padding": "valid", "boundary": "constant", "cval": 0, **settings})
+    found = sash.correlate(x, k, separable=False, max_memory=least, **settings)
+    tolerance.check(found, case.answer(), tolerance.normwise(case, np.float32), f"{least} bytes, {case}")
+
+
+MEASURE = Path(__file__).with_name("resident.py")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures resident memory through /proc")
+@pytest.mark.parametrize(
+    ("call", "method"),
+    [
+        *(("dense", method) for method in METHODS if method != "separable"),
+        *(("strided", method) for method in METHODS if method != "separable"),
+        *(("limited", method) for method in METHODS if method != "separable"),
+        ("blur", "auto"),
+        ("bytes", "auto"),
+        ("match", "auto"),
+        ("colours", "auto"),
+    ],
+)
+def test_no_more_memory_is_taken_than_predicted(call, method):
+    """In a child process: the highest resident size during the call, less what was there before, less the result."""
+    done = subprocess.run([sys.executable, MEASURE, call, method], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    slack = 4 << 20  # thread stacks, and pages that the allocator keeps
+    assert told["taken"] <= told["predicted"] + slack, told
+    if call == "limited":
+        assert told["predicted"] <= told["limit"]
+    if call == "colours":
+        assert told["predicted"] < 50e6, "the patch array would be 93 GB"
