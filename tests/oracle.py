@@ -100,7 +100,17 @@ def tap(frame, position, sizes, strides, dilations):
 
 
 def correlate(
-    x, kernel, *, axes=None, stride=1, dilation=1, padding="valid", boundary="constant", cval=0, work=None, size_only=False
+    x,
+    kernel,
+    *,
+    axes=None,
+    stride=1,
+    dilation=1,
+    padding="valid",
+    boundary="constant",
+    cval=0,
+    work=None,
+    size_only=False,
 ):
     """The sum over all taps of kernel times what lies under it, in the type `work` (object: exact integers).
 
@@ -110,9 +120,10 @@ def correlate(
     axes = tuple(range(-kernel.ndim, 0)) if axes is None else axes
     if work is None:
         work = np.result_type(x, kernel, np.float64)
-    x, kernel = np.asarray(x).astype(work), kernel.astype(work)
+    x = np.asarray(x)
     if size_only:
         x, kernel, cval = abs(x), abs(kernel), abs(cval)
+    x, kernel = x.astype(work), kernel.astype(work)
     where = [axis % x.ndim for axis in axes]
     frame, strides, dilations = framed(x, axes, kernel.shape, stride, dilation, padding, boundary, cval)
     total = 0
@@ -180,7 +191,7 @@ def similarity(image, template, metric="sad", *, stride=1, channel_axis=None, ma
     image (*B, *S)   template (*K)   score (*B, *O); a bank (M, *K) gives (M, *B, *O).
     """
     if bank:
-        rest = dict(stride=stride, channel_axis=channel_axis, mask=mask, data_range=data_range)
+        rest = {"stride": stride, "channel_axis": channel_axis, "mask": mask, "data_range": data_range}
         return np.stack([similarity(image, t, metric, **rest) for t in template])
     image, template = np.asarray(image, np.float64), np.asarray(template, np.float64)
     weights = np.ones(template.shape) if mask is None else np.broadcast_to(np.asarray(mask, np.float64), template.shape)

@@ -8,6 +8,7 @@ Imports: NumPy, oracle.
 from dataclasses import dataclass
 
 import numpy as np
+
 import oracle
 
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -149,9 +150,7 @@ def case(seed, dtypes=None):
     padding = pick(rng, "valid", "same", "same_lower", "full", "pairs", "pairs")
     fits = all(shape[a] >= d * (k - 1) + 1 for a, k, d in zip(positions, sizes, dilation, strict=True))
     if padding == "pairs" or (padding == "valid" and not fits):
-        padding = tuple(
-            random_padding(rng, shape[a], k, s, d) for a, k, s, d in zip(positions, sizes, stride, dilation, strict=True)
-        )
+        padding = tuple(random_padding(rng, shape[a], k, s, d) for a, k, s, d in zip(positions, sizes, stride, dilation, strict=True))
     boundary = pick(rng, *oracle.BOUNDARIES)
 
     pair = pick(rng, *(dtypes or PAIRS))

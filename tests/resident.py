@@ -1,6 +1,6 @@
 """Run by test_plan.py in a process of its own: what a call takes in memory, beside what its plan predicts.
 
-    python resident.py CALL METHOD   ->   {"taken": bytes, "predicted": bytes, "limit": bytes or null}
+python resident.py CALL METHOD   ->   {"taken": bytes, "predicted": bytes, "limit": bytes or null}
 """
 
 import json
@@ -27,11 +27,19 @@ def job(call, small):
         return rng.standard_normal(shape, np.float32)
 
     if call == "dense":
-        return "correlate", (noise(side, side), noise(15, 15)), {"padding": "same", "boundary": "mirror", "separable": False}
+        return (
+            "correlate",
+            (noise(side, side), noise(15, 15)),
+            {"padding": "same", "boundary": "mirror", "separable": False},
+        )
     if call == "strided":
         return "correlate", (noise(side, side), noise(9, 9)), {"stride": 2, "padding": "same", "separable": False}
     if call == "limited":
-        return "correlate", (noise(side, side), noise(9, 9)), {"padding": "same", "separable": False, "max_memory": 8 << 20}
+        return (
+            "correlate",
+            (noise(side, side), noise(9, 9)),
+            {"padding": "same", "separable": False, "max_memory": 8 << 20},
+        )
     if call == "blur":
         n = 40 if small else 200
         return "gaussian_blur", (noise(n, n, n),), {"sigma": 2.0}

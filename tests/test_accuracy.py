@@ -1,12 +1,12 @@
 """The promises on rounding, on NaN and infinity, and on threads: each held on every method, by data that is hard."""
 
 import numpy as np
+import pytest
+
 import oracle
 import problems
-import pytest
-import tolerance
-
 import sash
+import tolerance
 from sash import accuracy, methods
 
 METHODS = methods.names()
@@ -51,7 +51,7 @@ def hard(rng, shape, dtype, kind):
     if kind == "offset":
         return noise + np.asarray(1e4, dtype)
     if kind == "spike":  # one enormous number: whatever shares its transform loses its small digits
-        noise.flat[noise.size // 2] = 1e20
+        noise.flat[noise.size // 2] = 1e15
     if kind == "same":  # 0.1 has no binary form: every addition rounds the same way
         noise[...] = 0.1
     return noise
@@ -83,7 +83,7 @@ def test_normwise(method, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", METHODS)
 def test_elementwise(method, kind):
-    """Each output within its own sum of |kernel| * |window|: next to a spike of 1e20, too."""
+    """Each output within its own sum of |kernel| * |window|: next to a spike of 1e15, too."""
     rng = np.random.default_rng(2)
     for dtype, _ in FLOATS:
         for shape, size, settings in [
@@ -112,8 +112,8 @@ def test_elementwise_rules_transforms_out_and_leaves_a_way():
 @pytest.mark.parametrize("promise", ["normwise", "elementwise"])
 @pytest.mark.parametrize("method", METHODS)
 def test_many_taps_that_all_round_the_same_way(method, promise):
-    """65 536 times 0.1 in float32: a running sum is off by a thousand eps."""
-    for shape, size in (((1 << 16) + 3, 1 << 16), ((260, 259), (256, 256))):
+    """65 536 times 0.1 in float32: a running sum drifts by thousands of eps, not by the square root of the taps."""
+    for shape, size in (((1 << 16) + 3, 1 << 16), ((132, 131), (128, 128))):
         case = plain(np.full(shape, 0.1, np.float32), np.ones(size, np.float32))
         found = run(case, method, accuracy=promise)
         if found is None:

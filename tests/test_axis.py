@@ -3,9 +3,9 @@
 import random
 
 import numpy as np
-import oracle
 import pytest
 
+import oracle
 from sash.axis import Axis
 from sash.problem import Problem
 
@@ -55,10 +55,7 @@ def test_a_part_reads_what_the_whole_reads(boundary):
         assert len(read) == smaller.n, (axis, o, p)
         for i in range(p - o):
             first = smaller.start + i * smaller.stride
-            seen = [
-                read[j] if j >= 0 else -1
-                for j in definition(smaller, first, first + smaller.reach)[:: smaller.dilation]
-            ]
+            seen = [read[j] if j >= 0 else -1 for j in definition(smaller, first, first + smaller.reach)[:: smaller.dilation]]
             first = axis.start + (o + i) * axis.stride
             assert seen == definition(axis, first, first + axis.reach)[:: axis.dilation], (axis, o, p, i)
 

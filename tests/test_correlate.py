@@ -2,14 +2,14 @@
 
 import cv2
 import numpy as np
-import oracle
-import problems
 import pytest
 import scipy.ndimage
 import scipy.signal
-import tolerance
 
+import oracle
+import problems
 import sash
+import tolerance
 from sash import methods
 
 METHODS = methods.names()
@@ -81,9 +81,7 @@ def test_every_method_is_willing_often_enough_for_these_tests_to_mean_something(
     for method in METHODS:
         willing[method] = sum(attempt(case, method) is not None for case in cases)
     assert all(count >= SEEDS // 5 for count in willing.values()), willing
-    assert all(
-        any(attempt(case, method) is not None for method in METHODS) for case in cases
-    ), "a problem that every method refuses"
+    assert all(any(attempt(case, method) is not None for method in METHODS) for case in cases), "a problem that every method refuses"
 
 
 @pytest.mark.parametrize("boundary", oracle.BOUNDARIES)
@@ -101,7 +99,13 @@ def test_larger_problems_equal_the_definition(method, boundary):
     ]:
         for dtype in (np.float32, np.float64):
             x = rng.standard_normal(shape).astype(dtype)
-            layout = {"axes": None, "stride": 1, "dilation": 1, "boundary": boundary, "cval": 0.5 if boundary == "constant" else 0}
+            layout = {
+                "axes": None,
+                "stride": 1,
+                "dilation": 1,
+                "boundary": boundary,
+                "cval": 0.5 if boundary == "constant" else 0,
+            }
             case = problems.Case(-1, x, kernel.astype(dtype), "C", {**layout, **settings})
             found = attempt(case, method)
             if found is not None:

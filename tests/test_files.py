@@ -75,7 +75,9 @@ def test_a_jpeg_comes_back_nearly(tmp_path: Path) -> None:
 
 def test_colour_and_time_are_not_space(tmp_path: Path) -> None:
     files.write(tmp_path / "a.png", content(np.zeros((4, 5, 3), np.uint8)), force=False)
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.float32), photometric="minisblack", metadata={"axes": "TZYX"})
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.float32), photometric="minisblack", metadata={"axes": "TZYX"}
+    )
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((7, 4, 5), np.uint16))
     nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5, 6), np.float32), np.eye(4)), tmp_path / "a.nii")
     spaces = [files.read(tmp_path / name).space for name in ("a.png", "a.tif", "b.tif", "a.nii")]
@@ -117,7 +119,9 @@ def test_nifti_scale_and_size(tmp_path: Path) -> None:
 
 
 def test_tiff_axes_are_kept(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.float32), photometric="minisblack", metadata={"axes": "TZYX"})
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.float32), photometric="minisblack", metadata={"axes": "TZYX"}
+    )
     files.write(tmp_path / "b.tif", files.read(tmp_path / "a.tif"), force=False)
     assert files.read(tmp_path / "b.tif").space == (1, 2, 3)
 
@@ -204,7 +208,12 @@ def test_closed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- what cannot be written ------------------------------------------------------------------------------------------
 
 UNFIT = [
-    (".png", np.float32, (5, 6), "PNG holds uint8 (grey uint16 too), and the result is float32; write .tif or .npy instead"),
+    (
+        ".png",
+        np.float32,
+        (5, 6),
+        "PNG holds uint8 (grey uint16 too), and the result is float32; write .tif or .npy instead",
+    ),
     (".png", np.int64, (5, 6), "the result is int64"),
     (".png", np.uint16, (5, 6, 3), "the result is uint16 in colour"),
     (".png", np.uint8, (5, 6, 7), "1 to 4 channels, and the result has shape (5, 6, 7)"),
@@ -217,7 +226,9 @@ UNFIT = [
 
 
 @pytest.mark.parametrize(("suffix", "dtype", "shape", "said"), UNFIT)
-def test_a_format_that_cannot_hold_it(tmp_path: Path, suffix: str, dtype: type, shape: tuple[int, ...], said: str) -> None:
+def test_a_format_that_cannot_hold_it(
+    tmp_path: Path, suffix: str, dtype: type, shape: tuple[int, ...], said: str
+) -> None:
     with pytest.raises(FileError) as caught:
         files.write(tmp_path / f"a{suffix}", content(np.zeros(shape, dtype)), force=False)
     assert said in str(caught.value)
@@ -228,7 +239,12 @@ def test_targets_that_must_not_be_written(tmp_path: Path) -> None:
     there = tmp_path / "there.npy"
     there.write_bytes(b"precious")
     (tmp_path / "folder.npy").mkdir()
-    for name, said in (("there.npy", "exists and is kept; add --force"), ("no/a.npy", "there is no folder"), ("folder.npy", "is a folder"), ("a", "is of no kind")):
+    for name, said in (
+        ("there.npy", "exists and is kept; add --force"),
+        ("no/a.npy", "there is no folder"),
+        ("folder.npy", "is a folder"),
+        ("a", "is of no kind"),
+    ):
         with pytest.raises(FileError, match=said):
             files.allow(tmp_path / name, force=name != "there.npy")
     assert there.read_bytes() == b"precious"
@@ -265,7 +281,9 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: boo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(FileError, match=r"No space left on device; .* MB free there\) and is as it was; free some space"):
+    with pytest.raises(
+        FileError, match=r"No space left on device; .* MB free there\) and is as it was; free some space"
+    ):
         files.write(target, content(np.ones(3)), force=True)
     assert os.listdir(tmp_path) == (["a.npy"] if there else [])
     assert not there or target.read_bytes() == b"precious"

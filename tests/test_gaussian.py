@@ -2,13 +2,13 @@
 
 import cv2
 import numpy as np
-import oracle
-import problems
 import pytest
 import scipy.ndimage
-import tolerance
 
+import oracle
+import problems
 import sash
+import tolerance
 
 SCIPY = {"constant": "constant", "nearest": "nearest", "symmetric": "reflect", "mirror": "mirror", "wrap": "wrap"}
 
@@ -93,7 +93,11 @@ def test_random_blurs_equal_the_definition():
     for i in range(60):
         ndim = int(rng.integers(1, 4))
         x = problems.laid_out(
-            problems.values(rng, [int(n) for n in rng.integers(1, (60, 20, 10)[ndim - 1], ndim)], problems.pick(rng, *problems.FLOATS)),
+            problems.values(
+                rng,
+                [int(n) for n in rng.integers(1, (60, 20, 10)[ndim - 1], ndim)],
+                problems.pick(rng, *problems.FLOATS),
+            ),
             problems.pick(rng, *problems.LAYOUTS),
         )
         axes = tuple(int(a) for a in rng.permutation(ndim)[: rng.integers(1, ndim + 1)])

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import problems
 import pytest
-import tolerance
 
+import problems
 import sash
+import tolerance
 from sash import methods, running
 
 METHODS = methods.names()
@@ -156,7 +156,13 @@ def test_where_none_is_left_the_error_names_the_least_that_would_do(shape, kerne
     x, k = same_problem(rng, shape, kernel, "float32")
     with pytest.raises(sash.SashError):
         sash.correlate(x, k, separable=False, max_memory=1, **settings)
-    case = problems.Case(-1, x, k, "C", {"axes": None, "stride": 1, "dilation": 1, "padding": "valid", "boundary": "constant", "cval": 0, **settings})
+    case = problems.Case(
+        -1,
+        x,
+        k,
+        "C",
+        {"axes": None, "stride": 1, "dilation": 1, "padding": "valid", "boundary": "constant", "cval": 0, **settings},
+    )
     found = sash.correlate(x, k, separable=False, max_memory=least, **settings)
     tolerance.check(found, case.answer(), tolerance.normwise(case, np.float32), f"{least} bytes, {case}")
 

@@ -1,13 +1,13 @@
 """`similarity`: four definitions, by loops; masks, banks, channels, batches; bright images; second opinions."""
 
 import numpy as np
-import oracle
-import problems
 import pytest
 import skimage.feature
-import tolerance
 
+import oracle
+import problems
 import sash
+import tolerance
 from sash import methods
 
 METRICS = ("sad", "ssd", "ncc", "zncc")
@@ -264,9 +264,7 @@ def test_opencv_agrees_on_all_but_sad():
     rng = np.random.default_rng(15)
     image, template = rng.random((60, 70), np.float32), rng.random((9, 8), np.float32)
     for metric, theirs in (("ncc", cv2.TM_CCORR_NORMED), ("zncc", cv2.TM_CCOEFF_NORMED)):
-        tolerance.check(
-            sash.similarity(image, template, metric=metric), cv2.matchTemplate(image, template, theirs), 1e-4, metric
-        )
+        tolerance.check(sash.similarity(image, template, metric=metric), cv2.matchTemplate(image, template, theirs), 1e-4, metric)
     squares = cv2.matchTemplate(image, template, cv2.TM_SQDIFF)
     tolerance.check(sash.similarity(image, template, metric="ssd"), 1 - squares / template.size, 1e-4, "ssd")
 

@@ -3,9 +3,9 @@
 import math
 import random
 
-import oracle
 import pytest
 
+import oracle
 import sash
 
 NAMES = ("valid", "same", "same_lower", "full")
@@ -34,12 +34,10 @@ def test_output_shape_and_pads_are_those_of_the_definition(seed):
     rng = random.Random(seed)
     for _ in range(50):
         shape, window, rows = random_window(rng)
-        assert window.output_shape(shape) == tuple(
-            oracle.output_extent(n, *row) for n, row in zip(shape, rows, strict=True)
-        ), f"{window} on {shape}"
-        assert window.pads(shape) == tuple(oracle.pads(n, *row) for n, row in zip(shape, rows, strict=True)), (
+        assert window.output_shape(shape) == tuple(oracle.output_extent(n, *row) for n, row in zip(shape, rows, strict=True)), (
             f"{window} on {shape}"
         )
+        assert window.pads(shape) == tuple(oracle.pads(n, *row) for n, row in zip(shape, rows, strict=True)), f"{window} on {shape}"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -114,7 +112,12 @@ def test_tensorflow_same_and_valid():
         out = math.ceil(n / s)
         total = max((out - 1) * s + reach - n, 0)
         window = sash.Window(k, stride=s, dilation=d, padding="same")
-        assert (window.output_shape((n,)), window.pads((n,))) == ((out,), ((total // 2, total - total // 2),)), (n, k, s, d)
+        assert (window.output_shape((n,)), window.pads((n,))) == ((out,), ((total // 2, total - total // 2),)), (
+            n,
+            k,
+            s,
+            d,
+        )
         if n >= reach:
             valid = sash.Window(k, stride=s, dilation=d).output_shape((n,))
             assert valid == (math.ceil((n - reach + 1) / s),), (n, k, s, d)

@@ -7,6 +7,7 @@ array([0, 0, 0])
 
 from sash.errors import SashError
 from sash.ops.correlate import convolve, correlate, separable_filter
+from sash.ops.explain import plan
 from sash.ops.gaussian import gaussian_blur, gaussian_kernel
 from sash.ops.separation import Separation, separate
 from sash.ops.similarity import similarity
@@ -26,6 +27,7 @@ __all__ = [
     "correlate",
     "gaussian_blur",
     "gaussian_kernel",
+    "plan",
     "separable_filter",
     "separate",
     "similarity",

@@ -3,15 +3,16 @@
     x (N, C, *S)    w (O, C/G, *K)    y (N, O, *out)        reduce: sum of w*x | |x-w| | (x-w)^2
 
 Axes that the window leaves alone are ordinary axes of one tap (`Axis.idle`), wherever they stand, so nothing is ever
-transposed.  `Problem.part(box)` is the one rule behind tiles, threads and memory limits.  Imports: axis.
+transposed.  `Problem.part(box)` is the one rule behind tiles, threads and memory limits.  Imports: axis, accuracy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from math import prod
+from typing import NamedTuple
 
+from sash.accuracy import EXACT_BITS
 from sash.axis import Axis, Run
 
 Box = tuple[tuple[int, int], ...]
@@ -20,8 +21,7 @@ Box = tuple[tuple[int, int], ...]
 REDUCTIONS = ("product", "absolute", "squared")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """`dtype` is computed in; `source` and `result` are the types of x and y in memory."""
 
     axes: tuple[Axis, ...]
@@ -37,8 +37,8 @@ class Problem:
     """Integer problems: no result is larger than 2**bits in size. 0: floating point."""
     rank: int = 0
     """The kernel is known to be a sum of this many outer products of 1-D kernels. 0: not known to be any."""
-    finite: bool = True
-    """The kernel holds no NaN and no infinity."""
+    finite: bool = False
+    """The kernel is known to hold no NaN and no infinity."""
     straight: bool = True
     """x is of type `dtype` with a contiguous last axis: tiles can be read in place."""
     elementwise: bool = False
@@ -76,10 +76,15 @@ class Problem:
     def itemsize(self) -> int:
         return 4 if self.dtype == "float32" else 8
 
+    def whole_numbers(self, bits: int) -> Problem:
+        """The same on integers whose results and partial sums have at most `bits` bits: in the fastest exact type."""
+        fastest = next((t for t in ("float32", "float64") if bits <= EXACT_BITS[t]), "int64")
+        return self._replace(dtype=fastest, bits=max(bits, 1))
+
     def part(self, box: Box) -> tuple[tuple[tuple[Run, ...], ...], Problem]:
         """What the block `box` of the output reads, per axis, and the smaller problem that makes it from that."""
         parts = [axis.part(o, p) for axis, (o, p) in zip(self.axes, box[1:], strict=True)]
-        smaller = replace(self, axes=tuple(axis for _, axis in parts), batch=box[0][1] - box[0][0])
+        smaller = self._replace(axes=tuple(axis for _, axis in parts), batch=box[0][1] - box[0][0])
         return tuple(runs for runs, _ in parts), smaller
 
     def grid(self, tile: tuple[int, ...], box: Box | None = None) -> list[Box]:

@@ -65,7 +65,7 @@ class Window:
     def __post_init__(self) -> None:
         for name in ("size", "stride", "dilation"):
             object.__setattr__(self, name, _positive(name, getattr(self, name)))
-        object.__setattr__(self, "padding", _padding(self.padding))
+        object.__setattr__(self, "padding", settle_padding(self.padding))
         counts = {name: len(v) for name in ("size", "stride", "dilation", "padding") if isinstance(v := getattr(self, name), tuple)}
         if "padding" in counts and counts["padding"] == 1:
             del counts["padding"]
@@ -175,7 +175,7 @@ def _positive(name: str, value: object) -> Ints:
     return found
 
 
-def _padding(value: object) -> str | int | Pairs:
+def settle_padding(value: object) -> str | int | Pairs:
     """A name, an int, or a tuple of (before, after) pairs: one for all axes, or one per axis."""
     if isinstance(value, str):
         if value not in PADDINGS:

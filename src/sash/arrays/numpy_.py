@@ -7,6 +7,7 @@ A tile that one forward run per axis describes is a view; anything else is copie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -40,7 +41,7 @@ def asarray(name: str, value: object) -> Array:
 
 def take(x: Array, runs: Sequence[Sequence[Run]]) -> Array:
     """The samples that `runs` (per axis of S) describe: a view where each axis is one forward run, else a copy."""
-    if all(len(r) == 1 and r[0].step == 1 for r in runs):
+    if all([len(r) == 1 and r[0].step == 1 for r in runs]):
         return x[(..., *(slice(r[0].first, r[0].first + r[0].length) for r in runs))]
     tile = np.empty((*x.shape[:2], *(sum(run.length for run in r) for r in runs)), x.dtype)
     _gather(x, runs, tile, 0)
@@ -49,38 +50,45 @@ def take(x: Array, runs: Sequence[Sequence[Run]]) -> Array:
 
 def fill(x: Array, axes: Sequence[Axis], dtype: str, cval: float) -> Array:
     """The extension of x on [start, stop) of every axis, as `dtype`: a view where nothing has to change."""
-    if all(a.plain for a in axes):
+    if all([a.plain for a in axes]):
         piece = x[(..., *(slice(a.start, a.stop) for a in axes))]
         return piece if piece.dtype == dtype and piece.dtype.isnative else piece.astype(dtype)
     tile = np.empty((*x.shape[:2], *(a.stop - a.start for a in axes)), dtype)
-    _gather(x, [a.runs(a.start, a.stop) for a in axes], tile, cval)
+    _gather(x, tuple([a.runs(a.start, a.stop) for a in axes]), tile, cval)
     return tile
 
 
 def _gather(x: Array, runs: Sequence[Sequence[Run]], tile: Array, cval: float) -> None:
     """Write the runs of x into tile, block by block; positions that read no sample get cval."""
-    cut = []  # per axis: (destination, source) slices; source None reads cval
     for i, row in enumerate(runs):
         if len(row) > MANY and all(run.first >= 0 for run in row):
             x = np.take(x, np.concatenate([_indices(run) for run in row]), axis=i + 2)
-            row = (Run(x.shape[i + 2], 0, 1),)
+            runs = (*runs[:i], (Run(x.shape[i + 2], 0, 1),), *runs[i + 1 :])
+    blocks, whole = _blocks(tuple(runs))
+    if not whole:
+        tile.fill(cval)
+    for to, source in blocks:
+        tile[to] = x[source]
+
+
+Cut = tuple[Any, ...]
+
+
+@lru_cache(maxsize=1024)
+def _blocks(runs: tuple[tuple[Run, ...], ...]) -> tuple[list[tuple[Cut, Cut]], bool]:
+    """(destination, source) of each block of samples, and whether they make up the whole tile."""
+    cut, whole = [], True
+    for row in runs:
         at, pieces = 0, []
         for length, first, step in row:
-            if step == 1:
-                source: slice | None = slice(first, first + length)
-            elif step == -1:
-                source = slice(first, first - length if first >= length else None, -1)
-            else:
-                source = slice(first, first + 1) if first >= 0 else None
-            if length:
+            if length and first >= 0:
+                last = first + step * length
+                source = slice(first, first + 1) if step == 0 else slice(first, last if last >= 0 else None, step)
                 pieces.append((slice(at, at + length), source))
+            whole &= first >= 0 or not length
             at += length
         cut.append(pieces)
-    if any(source is None for pieces in cut for _, source in pieces):
-        tile.fill(cval)
-        cut = [[piece for piece in pieces if piece[1] is not None] for pieces in cut]
-    for block in product(*cut):
-        tile[(..., *(to for to, _ in block))] = x[(..., *(source for _, source in block))]
+    return [((..., *(to for to, _ in block)), (..., *(source for _, source in block))) for block in product(*cut)], whole
 
 
 def _indices(run: Run) -> Array:

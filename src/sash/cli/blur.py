@@ -24,7 +24,7 @@ def blur(
     target: Target,
     sigma: Annotated[
         str,
-        typer.Option("--sigma", "-s", metavar="S", help="In samples (2), millimetres (2mm), or one per axis (1,2,2).", show_default=False),
+        typer.Option("--sigma", "-s", metavar="S", help="In samples (2), millimetres (2mm), or one per axis (1,2,2)."),
     ],
     order: Annotated[str, typer.Option(metavar="N", help="Derivative of the Gaussian; one, or one per axis.")] = "0",
     truncate: Annotated[float, typer.Option(metavar="T", help="Cut the kernel at T sigmas.")] = 4.0,

@@ -36,12 +36,12 @@ from sash.ops.filters import settle_types
 
 def correlate(
     source: Source,
-    kernel: Annotated[str, typer.Argument(metavar="KERNEL", help=r"A file, or numbers: '\[\[1,0,-1]]'.", show_default=False)],
+    kernel: Annotated[str, typer.Argument(metavar="KERNEL", help=r"A file, or numbers: '\[\[1,0,-1]]'.")],
     target: Target,
-    convolve: Annotated[bool, typer.Option("--convolve", help="Turn the kernel round (convolution).", show_default=False)] = False,
+    convolve: Annotated[bool, typer.Option("--convolve", help="Turn the kernel round (convolution).")] = False,
     clip: Annotated[
         bool,
-        typer.Option("--clip", help="Round and clip into IN's own type, so that a photograph stays one.", show_default=False),
+        typer.Option("--clip", help="Round and clip into IN's own type, so that a photograph stays one."),
     ] = False,
     stride: Stride = "1",
     dilation: Dilation = "1",

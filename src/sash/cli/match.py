@@ -21,10 +21,10 @@ from sash.ops.similarity import METRICS
 
 
 def match(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Where to look.", show_default=False)],
-    template: Annotated[Path, typer.Argument(metavar="TEMPLATE", help="What to look for; not larger than IMAGE.", show_default=False)],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Where to look.")],
+    template: Annotated[Path, typer.Argument(metavar="TEMPLATE", help="What to look for; not larger than IMAGE.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.png", help="Draw the place on the image.", show_default=False)
+        Path | None, typer.Option("--out", "-o", metavar="FILE.png", help="Draw the place on the image.")
     ] = None,
     metric: Annotated[
         str, typer.Option(metavar="NAME", help=f"{a_list(METRICS)}; 1 is a perfect match.")
@@ -32,7 +32,7 @@ def match(
     stride: Stride = "1",
     data_range: Annotated[
         float | None,
-        typer.Option(metavar="R", help="Range of the values for sad and ssd. Default: the type's; 1 for floats.", show_default=False),
+        typer.Option(metavar="R", help="Range of the values for sad and ssd. Default: the type's; 1 for floats."),
     ] = None,
     method: Method = "auto",
     max_memory: MaxMemory = None,

@@ -24,11 +24,11 @@ def a_list(names: Iterable[str]) -> str:
 
 METHODS = ("auto", *methods.names())
 
-Source = Annotated[Path, typer.Argument(metavar="IN", help="PNG, JPEG, TIFF, NPY, NPZ or NIfTI.", show_default=False)]
-Target = Annotated[Path, typer.Argument(metavar="OUT", help="Its ending says what is written.", show_default=False)]
+Source = Annotated[Path, typer.Argument(metavar="IN", help="PNG, JPEG, TIFF, NPY, NPZ or NIfTI.")]
+Target = Annotated[Path, typer.Argument(metavar="OUT", help="Its ending says what is written.")]
 Axes = Annotated[
     str | None,
-    typer.Option(metavar="AXES", help="Axes that the window slides over, like 0,1. Default: those that are space.", show_default=False),
+    typer.Option(metavar="AXES", help="Axes that the window slides over, like 0,1. Default: those that are space."),
 ]
 Stride = Annotated[str, typer.Option(metavar="N", help="Steps between window positions; one, or one per axis.")]
 Dilation = Annotated[str, typer.Option(metavar="N", help="Steps between the taps of one window.")]
@@ -47,11 +47,11 @@ Method = Annotated[
 ]
 MaxMemory = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Most scratch memory beyond IN and OUT, like 500MB or 64MiB.", show_default=False),
+    typer.Option(metavar="SIZE", help="Most scratch memory beyond IN and OUT, like 500MB or 64MiB."),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, metavar="N", help="Most threads. Default: all cores.", show_default=False)]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace OUT if it exists.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.", show_default=False)]
+Threads = Annotated[int | None, typer.Option(min=1, metavar="N", help="Most threads. Default: all cores.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace OUT if it exists.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def settings(*, method: str, max_memory: str | None) -> dict[str, Any]:

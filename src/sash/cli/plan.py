@@ -15,22 +15,22 @@ from sash.cli.options import Json, MaxMemory, Method, a_list, settings
 from sash.cli.terminal import say, say_json
 
 VERBS = ("correlate",)
-Number = Annotated[str | None, typer.Option(metavar="N", help="One, or one per axis.", show_default=False)]
-Text = Annotated[str | None, typer.Option(metavar="NAME", help="As in the Python call.", show_default=False)]
+Number = Annotated[str | None, typer.Option(metavar="N", help="One, or one per axis.")]
+Text = Annotated[str | None, typer.Option(metavar="NAME", help="As in the Python call.")]
 
 
 def plan(
-    verb: Annotated[str, typer.Argument(metavar="VERB", help=f"{a_list(VERBS)}.", show_default=False)],
-    shapes: Annotated[list[str], typer.Argument(metavar="SHAPE...", help="Of the image, then of what slides: 512,512 9,9.", show_default=False)],
+    verb: Annotated[str, typer.Argument(metavar="VERB", help=f"{a_list(VERBS)}.")],
+    shapes: Annotated[list[str], typer.Argument(metavar="SHAPE...", help="Of the image, then of what slides: 512,512 9,9.")],
     dtype: Annotated[str, typer.Option(metavar="TYPE", help="Type of the image's elements.")] = "float32",
     stride: Number = None,
     dilation: Number = None,
-    padding: Annotated[str | None, typer.Option(metavar="PAD", help="valid, same, 1, 1:2, ...", show_default=False)] = None,
+    padding: Annotated[str | None, typer.Option(metavar="PAD", help="valid, same, 1, 1:2, ...")] = None,
     axes: Number = None,
     boundary: Text = None,
-    sigma: Annotated[str | None, typer.Option(metavar="S", help="Of gaussian_blur, in samples.", show_default=False)] = None,
+    sigma: Annotated[str | None, typer.Option(metavar="S", help="Of gaussian_blur, in samples.")] = None,
     metric: Text = None,
-    channel_axis: Annotated[int | None, typer.Option(metavar="N", help="Of similarity.", show_default=False)] = None,
+    channel_axis: Annotated[int | None, typer.Option(metavar="N", help="Of similarity.")] = None,
     accuracy: Text = None,
     method: Method = "auto",
     max_memory: MaxMemory = None,

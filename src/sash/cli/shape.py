@@ -17,8 +17,8 @@ from sash.window import Window
 
 
 def shape(
-    extents: Annotated[str, typer.Argument(metavar="SHAPE", help="Extents of the axes: 224,224.", show_default=False)],
-    size: Annotated[str, typer.Option(metavar="N", help="Taps of the window; one, or one per axis.", show_default=False)],
+    extents: Annotated[str, typer.Argument(metavar="SHAPE", help="Extents of the axes: 224,224.")],
+    size: Annotated[str, typer.Option(metavar="N", help="Taps of the window; one, or one per axis.")],
     stride: Stride = "1",
     dilation: Dilation = "1",
     padding: Padding = "valid",

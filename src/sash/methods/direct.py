@@ -93,7 +93,7 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
     if problem.axes[last].stride > 1:
         tile = _phases(tile, problem.axes[last], last)
     chunked = problem.elementwise and w.shape[1] > CHUNK
-    share = _shares_rows(problem.axes) and tile.dtype != np.int64 and not chunked
+    share = _shares_rows(problem.axes) and tile.dtype != np.int64 and not chunked and target.shape[last + 2] >= STRIP
     geometry = (problem.axes, problem.groups, share, tile.shape, steps(tile), target.shape, steps(target))
     small = prod(target.shape[: last + 2]) <= 4096
     t = _tables(*geometry) if small else _tables.__wrapped__(*geometry)

@@ -35,7 +35,7 @@ def refuses(problem: Problem) -> str:
     if problem.elementwise:
         return "a transform spreads rounding errors over the block: no elementwise bound"
     if not problem.finite:
-        return "the kernel holds NaN or infinity, which a transform would spread"
+        return "the kernel may hold NaN or infinity, which a transform would spread"
     if problem.bits > EXACT:
         return f"results may need {problem.bits} bits, and rounding recovers {EXACT}"
     if all(a.size == 1 for a in problem.axes):

@@ -7,50 +7,61 @@ two channels.  Imports: running, problem, arrays, window.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.accuracy import EXACT_BITS
-from sash.arrays.numpy_ import Array, sound
+from sash.arrays.numpy_ import Array, fill, sound
 from sash.arrays.weights import Weights
 from sash.axis import BOUNDARIES, Axis
-from sash.errors import ArgumentError, KindError, OverflowRisk, unknown
+from sash.errors import ArgumentError, KindError, unknown
+from sash.ops.integers import exactly
 from sash.ops.separation import factors
 from sash.problem import Problem
 from sash.running import check_settings, run
-from sash.window import Window, ints
+from sash.window import Window, ints, settle_padding
+
+FEW = 1 << 16
+"""Terms up to which "auto" does not look whether a kernel is finite: nothing that minds would be chosen."""
 
 WORTH_MEASURING = 1 << 24
 """Terms from which on `separable="auto"` measures a kernel's rank (the measurement takes well under a millisecond)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What every filter can be told, as typed; `over` and `plan_for` read it."""
+class Settings(NamedTuple):
+    """What every filter can be told, as typed."""
 
     axes: Any = None
     stride: Any = 1
     dilation: Any = 1
     padding: Any = "valid"
-    boundary: str = "constant"
+    boundary: Any = "constant"
     cval: Any = 0.0
     dtype: Any = None
-    separable: bool | str = "auto"
-    method: str = "auto"
-    accuracy: str = "normwise"
-    max_memory: int | None = None
+    separable: Any = "auto"
+    method: Any = "auto"
+    accuracy: Any = "normwise"
+    max_memory: Any = None
 
     def check(self) -> None:
-        """Refuse unknown names before any work."""
+        """Refuse unknown names."""
         check_settings(self.method, self.accuracy, self.max_memory)
         check_boundary(self.boundary)
         if self.separable not in ("auto", True, False):
             raise ArgumentError(f"separable={self.separable!r} must be True, False or 'auto'.")
+
+    def plain(self) -> Settings:
+        """The same with sequences as tuples of ints, so that equal settings are equal keys."""
+        axes, stride, dilation, padding = self[:4]
+        return self._replace(
+            axes=axes if axes is None or type(axes) is int else ints("axes", axes),
+            stride=stride if type(stride) is int else ints("stride", stride),
+            dilation=dilation if type(dilation) is int else ints("dilation", dilation),
+            padding=padding if type(padding) in (int, str) else settle_padding(padding),
+            dtype=self.dtype if self.dtype is None else np.dtype(self.dtype),
+        )
 
 
 def check_boundary(boundary: str) -> None:
@@ -100,8 +111,7 @@ def all_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, boun
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Types:
+class Types(NamedTuple):
     """Element types of a filter: of the result, and computed in; `exact`: integers with integers."""
 
     result: np.dtype[Any]
@@ -138,6 +148,50 @@ def _compute(result: np.dtype[Any]) -> str:
     return "float64" if result.char in "dD" or result.kind in "iu" else "float32"
 
 
+class Lowered(NamedTuple):
+    """A filter in shapes and types: the real Problem as far as shapes tell it, and how operands are laid out for it."""
+
+    problem: Problem
+    types: Types
+    out: tuple[int, ...]
+    axes: tuple[int, ...]
+    order: tuple[int, ...]
+    spread: tuple[int, ...]
+    """Shape of the dense kernel with one axis per axis of x, behind two for channels."""
+    cval: complex
+    settings: Settings
+
+
+@lru_cache(maxsize=4096, typed=True)
+def lower(
+    shape: tuple[int, ...], x: np.dtype[Any], straight: bool, sizes: tuple[int, ...], kind: np.dtype[Any], rank: int, *told: Any
+) -> Lowered:
+    """From shapes, element types and settings (`told`) to a Problem; everything that does not fit is refused here."""
+    settings = Settings(*told)
+    settings.check()
+    axes = settle_axes(settings.axes, len(shape), len(sizes))
+    zero = settings.boundary == "constant" and _is_zero(settings.cval)
+    window = Window(sizes, stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
+    slid = all_axes(shape, axes, window, "zero" if zero else settings.boundary)
+    types = settle_types(x, kind, settings.dtype)
+    order = tuple(sorted(range(len(axes)), key=axes.__getitem__))
+    spread = [1] * (len(shape) + 2)
+    for i in order:
+        spread[axes[i] + 2] = sizes[i]
+    problem = Problem(
+        slid,
+        dtype=types.compute,
+        source=x.name,
+        result=types.result.name,
+        rank=rank,
+        finite=bool(rank) or kind.kind in "biu",
+        straight=straight and x == types.compute,
+        elementwise=settings.accuracy == "elementwise",
+    )
+    cval = _settle_cval(settings, x, types)
+    return Lowered(problem, types, problem.out, axes, order, tuple(spread), cval, settings)
+
+
 def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any], settings: Settings) -> Array:
     """Slide a kernel of element type `kind` over x.
 
@@ -145,32 +199,24 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     """
     if not x.ndim:  # a scalar is one sample with nothing to slide over
         return over(x[None], kernel, sizes, kind, settings)[0, ...]
-    axes = settle_axes(settings.axes, x.ndim, len(sizes))
-    zero = settings.boundary == "constant" and _is_zero(settings.cval)
-    window = Window(sizes, stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
-    slid = all_axes(x.shape, axes, window, "zero" if zero else settings.boundary)
-    types = settle_types(x.dtype, kind, None if settings.dtype is None else np.dtype(settings.dtype))
-    cval = _settle_cval(settings, x.dtype, types)
-    kernel = _spread(kernel, axes, x.ndim)
-    if x.dtype.kind == "c" and settings.boundary == "constant" and cval:  # one number cannot pad two parts
-        from sash.arrays.numpy_ import fill
-
-        x = fill(x[None, None], slid, x.dtype.newbyteorder("=").name, cval)[0, 0]
-        slid, cval = tuple(a.moved(n, 0, n) for a, n in zip(slid, x.shape, strict=True)), 0j
-    y = np.empty([a.out for a in slid], types.result)
+    low = lower(x.shape, x.dtype, sound(x), sizes, kind, len(kernel.terms or ()), *settings.plain())
+    problem, cval = low.problem, low.cval
+    if kernel.terms is not None:
+        terms = (zip(low.axes, term, strict=True) for term in kernel.terms)
+        kernel = Weights(None, tuple(_per_axis(dict(term), x.ndim) for term in terms))
+    elif kernel.array is not None:
+        dense = kernel.array.transpose(low.order).reshape(low.spread)
+        kernel = Weights(dense)
+        if not problem.finite and (settings.method != "auto" or problem.results * problem.taps >= FEW):
+            problem = problem._replace(finite=bool(np.isfinite(dense).all()))
+    if cval and x.dtype.kind == "c" and settings.boundary == "constant":  # one number cannot pad two parts
+        x = fill(x[None, None], problem.axes, x.dtype.newbyteorder("=").name, cval)[0, 0]
+        problem = problem._replace(axes=tuple(a.moved(n, 0, n) for a, n in zip(problem.axes, x.shape, strict=True)))
+        cval = 0j
+    y = np.empty(low.out, low.types.result)
     if not y.size:
         return y
-    problem = Problem(
-        slid,
-        dtype=types.compute,
-        source=x.dtype.name,
-        result=y.dtype.name,
-        elementwise=settings.accuracy == "elementwise",
-        rank=len(kernel.terms or ()),
-        finite=kernel.array is None or kernel.array.dtype.kind in "biu" or bool(np.isfinite(kernel.array).all()),
-        straight=x.dtype == types.compute and sound(x),
-    )
-    if types.exact:
+    if low.types.exact:
         problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
     if not problem.rank and _worth_measuring(settings, problem):
         problem = _factored(problem, kernel, settings)
@@ -180,18 +226,6 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
         x4, y4 = x[None, None], y[None, None]
     run(problem, x4, kernel, y4, cval=cval.real, method=settings.method, max_memory=settings.max_memory)
     return y
-
-
-def _spread(kernel: Weights, axes: tuple[int, ...], ndim: int) -> Weights:
-    """The kernel with one axis (or 1-D kernel) per axis of x, in the order of x's axes, and two for channels."""
-    if kernel.terms is not None:
-        return Weights(None, tuple(_per_axis({a: k for a, k in zip(axes, term, strict=True)}, ndim) for term in kernel.terms))
-    assert kernel.array is not None
-    order = sorted(range(len(axes)), key=axes.__getitem__)
-    shape = [1] * (ndim + 2)
-    for i in order:
-        shape[axes[i] + 2] = kernel.array.shape[i]
-    return Weights(kernel.array.transpose(order).reshape(shape))
 
 
 def _per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
@@ -208,16 +242,16 @@ def _per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
 def _as_real(problem: Problem, x: Array, kernel: Weights, y: Array) -> tuple[Problem, Array, Weights, Array]:
     """A complex problem as a real one: with a real kernel the parts are a batch, with a complex one channels."""
     part = f"float{y.dtype.itemsize * 4}"
-    problem = replace(problem, straight=False, result=part, source=x.real.dtype.name)
+    problem = problem._replace(straight=False, result=part, source=x.real.dtype.name)
     x4 = _parts(x) if x.dtype.kind == "c" else x[None, None]
     y4 = _parts(y)
     if kernel.array is None or kernel.array.dtype.kind != "c":
         if len(x4) == 1:  # real with real, asked for as complex
             y4[1] = 0
-        return replace(problem, batch=len(x4)), x4, kernel, y4[: len(x4)]
+        return problem._replace(batch=len(x4)), x4, kernel, y4[: len(x4)]
     re, im = kernel.array.real[0, 0], kernel.array.imag[0, 0]
     rows = [[re, -im], [im, re]] if len(x4) == 2 else [[re], [im]]
-    problem = replace(problem, inputs=len(x4), outputs=2, rank=0)
+    problem = problem._replace(inputs=len(x4), outputs=2, rank=0)
     return problem, x4.swapaxes(0, 1), Weights(np.array(rows)), y4.swapaxes(0, 1)
 
 
@@ -247,62 +281,6 @@ def _settle_cval(settings: Settings, x: np.dtype[Any], types: Types) -> complex:
     return cval
 
 
-def exactly(problem: Problem, x: Array, kernel: Weights, cval: int, result: np.dtype[Any]) -> Problem:
-    """The problem in a type that is exact for this data; refuses where `result` might not hold an output.
-
-    First the range of x's type is tried; only where that proves too little are its values looked at.
-    """
-    positive, negative = _mass(kernel)
-    info = np.iinfo(result)
-    padded = any(not a.plain for a in problem.axes)
-    for low, high in _ranges(x):
-        if padded and problem.axes[0].boundary is not None:
-            low, high = min(low, cval), max(high, cval)
-        least, most = positive * low - negative * high, positive * high - negative * low
-        bits = ((positive + negative) * max(abs(low), abs(high))).bit_length()
-        fits = info.min <= least and most <= info.max
-        if fits and bits <= EXACT_BITS["float32"]:
-            break
-    if not fits:
-        raise OverflowRisk(
-            f"the result might not fit {result}: with x in [{low}, {high}] it lies in [{least}, {most}], and {result} holds "
-            f"[{info.min}, {info.max}]; use dtype='float64' (rounded), or smaller numbers."
-        )
-    compute = next((t for t in ("float32", "float64") if bits <= EXACT_BITS[t]), "int64")
-    return replace(problem, dtype=compute, bits=max(bits, 1), straight=x.dtype == compute and sound(x))
-
-
-def _mass(kernel: Weights) -> tuple[int, int]:
-    """Sums of the kernel's positive and of its negative taps (both >= 0), as Python integers that cannot overflow."""
-    if kernel.array is not None:
-        flat = kernel.array.reshape(-1)
-        if flat.dtype.itemsize < 8:
-            total, size = int(flat.sum(dtype=np.int64)), int(np.abs(flat.astype(np.int64)).sum())
-        else:
-            values = [int(v) for v in flat]
-            total, size = sum(values), sum(map(abs, values))
-        return (size + total) // 2, (size - total) // 2
-    positive = negative = 0
-    for term in kernel.terms or ():
-        p, n = 1, 0
-        for k in term:
-            values = [int(v) for v in k]
-            a, b = sum(v for v in values if v > 0), -sum(v for v in values if v < 0)
-            p, n = p * a + n * b, p * b + n * a
-        positive, negative = positive + p, negative + n
-    return positive, negative
-
-
-def _ranges(x: Array) -> Iterator[tuple[int, int]]:
-    """What x's values lie between: first by its type, then by its values."""
-    if x.dtype == np.bool_:
-        yield 0, 1
-    else:
-        yield int(np.iinfo(x.dtype).min), int(np.iinfo(x.dtype).max)
-    if x.dtype.itemsize > 1 and x.size:
-        yield int(x.min()), int(x.max())
-
-
 def _worth_measuring(settings: Settings, problem: Problem) -> bool:
     """Whether the kernel's rank should be looked for."""
     if settings.separable is False or settings.method not in ("auto", "separable"):
@@ -327,4 +305,4 @@ def _factored(problem: Problem, kernel: Weights, settings: Settings) -> Problem:
     if terms is None or not (wanted or len(terms) * sum(a.size for a in problem.axes) < 2 * problem.taps):
         return problem
     kernel.terms = tuple(_per_axis(dict(zip(long, term, strict=True)), dense.ndim) for term in terms)
-    return replace(problem, rank=len(terms))
+    return problem._replace(rank=len(terms))

@@ -122,8 +122,6 @@ def gaussian_blur(
 
     Sources: as `gaussian_kernel`.
     """
-    settings = Settings(axes, 1, 1, "same", boundary, cval, None, "auto", method, accuracy, max_memory)
-    settings.check()
     x = asarray("x", x)
     where = settle_axes(axes, x.ndim, None)
     kernels = blur_kernels(sigma, order, truncate, size, len(where))

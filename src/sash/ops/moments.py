@@ -8,20 +8,25 @@ Source: Lewis 1995, Fast Normalized Cross-Correlation, with weights as in Padfie
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.errors import MemoryLimit
+from sash.plan import Plan
 from sash.planning import choose
 from sash.problem import Problem
 from sash.running import run
 from sash.tiles import workers
 
-BLOCK = 12 << 20
-"""Bytes of one block of x in float64; all that is made of it takes about three times as much."""
+BLOCK = 6 << 20
+"""Bytes of one block of x in float64, unless the template is nearly as large; see FACTOR."""
+
+ENGINE = 12 << 20
+"""Bytes that the engine may use within a block, unless told otherwise."""
+
+FACTOR = 4
+"""All arrays of a block together, per byte of x: itself, its square, and a few of one channel each."""
 
 NOISE = 64 * float(np.finfo(np.float64).eps)
 """Variance below this share of the mean square is rounding: the side has none."""
@@ -29,7 +34,7 @@ NOISE = 64 * float(np.finfo(np.float64).eps)
 
 def correlation(problem: Problem) -> Problem:
     """The sum of products at the heart of these scores."""
-    return replace(problem, reduce="product", dtype="float64", source="float64", result="float64", straight=True)
+    return problem._replace(reduce="product", dtype="float64", source="float64", result="float64", finite=True, straight=True)
 
 
 def worth_expanding(problem: Problem, method: str) -> bool:
@@ -48,13 +53,7 @@ def score_by_moments(
     """Write ssd, ncc or zncc, block by block."""
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]
-    room = BLOCK if max_memory is None else min(BLOCK, max_memory // 6)
-    tile = problem.tile(max(room // 8, 1))
-    if max_memory is not None and problem.reads(tile) * 8 > room:
-        raise MemoryLimit(
-            f"max_memory={max_memory} bytes is too little: the least that would do is {6 * 8 * problem.reads(tile)} bytes (one window at a time)."
-        )
-    rest = None if max_memory is None else max_memory // 2
+    tile, rest = _blocks(problem, max_memory)
     weights = np.broadcast_to(m.astype(np.float64), t.shape)
     inner = tuple(range(1, t.ndim))
     n = weights.sum(axis=inner, keepdims=True)
@@ -68,7 +67,7 @@ def score_by_moments(
         block = fill(take(x, runs), part.axes, "float64", 0.0)
         if block.base is not None or block is x:  # it is centred in place
             block = block.copy()
-        valid = replace(correlation(part), axes=tuple(a.moved(k, 0, k) for a, k in zip(part.axes, block.shape[2:], strict=True)))
+        valid = correlation(part)._replace(axes=tuple(a.moved(k, 0, k) for a, k in zip(part.axes, block.shape[2:], strict=True)))
         centre = 0.0 if metric == "ncc" else _centre(block)
         block -= centre
         kernel = dense - centre if metric == "ssd" else dense
@@ -93,6 +92,29 @@ def score_by_moments(
             score = product / np.sqrt(variance * _along(power.reshape(-1), variance))
             score[(variance == 0) | np.broadcast_to(_along(power.reshape(-1), variance) == 0, variance.shape)] = 0
             out[...] = np.clip(score, -1, 1)
+
+
+def _blocks(problem: Problem, max_memory: int | None) -> tuple[tuple[int, ...], int | None]:
+    """The block of the output that is made at a time, and what the engine may use for it."""
+    if max_memory is None:
+        large = 8 * problem.taps > BLOCK // 8
+        return problem.tile(max(BLOCK // 8, 8 * problem.taps)), None if large else ENGINE
+    room = max_memory // (2 * FACTOR)
+    tile = problem.tile(max(room // 8, 1))
+    if problem.reads(tile) * 8 > room:
+        least = 2 * FACTOR * 8 * problem.reads([1] * (len(problem.axes) + 1))
+        raise MemoryLimit(f"max_memory={max_memory} bytes is too little: the least that would do is about {least} bytes (one window at a time).")
+    return tile, max_memory // 2
+
+
+def planned(problem: Problem, method: str, max_memory: int | None) -> Plan:
+    """The plan of the correlation, as it is run on the blocks of the whole."""
+    tile, rest = _blocks(problem, max_memory)
+    box = problem.grid(tile)[0]
+    whole = choose(correlation(problem), method, rest, workers())
+    held = FACTOR * 8 * problem.reads([p - o for o, p in box])
+    candidates = tuple(c if c.cost is None else c.beside(held) for c in whole.candidates)
+    return Plan(f"{whole.title}, in blocks of {'x'.join(map(str, tile[1:]))}", whole.problem, whole.method, whole.reason, candidates)
 
 
 def _centre(block: Array) -> float:
@@ -120,5 +142,5 @@ def _window_sums(problem: Problem, block: Array, weights: Array, m: Array, metho
     if m.ndim:
         return _slide(problem, block, Weights(weights), method, max_memory)
     ones = tuple(np.ones(a.size) for a in problem.axes)
-    single = replace(problem, inputs=1, outputs=1, groups=1, rank=1)
+    single = problem._replace(inputs=1, outputs=1, groups=1, rank=1)
     return _slide(single, block.sum(axis=1, keepdims=True), Weights(None, (ones,)), "auto", max_memory)

@@ -9,7 +9,7 @@ and zncc is ncc after the weighted means are taken away.   Imports: moments, run
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError, unknown
 from sash.ops.filters import all_axes
 from sash.ops.gaussian import settle_blur_type
+from sash.ops.integers import type_range
 from sash.ops.moments import score_by_moments, worth_expanding
-from sash.problem import Problem
+from sash.problem import REDUCTIONS, Problem
 from sash.running import check_settings, run
 from sash.window import Window
 
@@ -99,7 +100,7 @@ def similarity(
         raise unknown("metric", metric, METRICS)
     image, template = asarray("image", image), asarray("template", template)
     match = settle(image.shape, image.dtype, template.shape, template.dtype, metric, stride, padding, channel_axis, bank)
-    problem = replace(match.problem, elementwise=accuracy == "elementwise")
+    problem = match.problem._replace(elementwise=accuracy == "elementwise")
     weights = _settle_mask(mask, template, channel_axis, bank)
     span = _settle_range(data_range, image.dtype)
     score = np.empty(match.shape, np.float32 if match.result == np.float16 else match.result)
@@ -177,6 +178,7 @@ def settle(
         dtype="float64" if result == np.float64 else "float32",
         source=image_type.name,
         result=result.name,
+        finite=True,
         straight=False,
     )
     return Match(problem, (*out[:lead], *((outputs,) if bank else ()), *out[lead:]), result, lead, count)
@@ -206,7 +208,8 @@ def _settle_mask(mask: Any, template: Array, channel_axis: int | None, bank: boo
 def _settle_range(data_range: Any, image: np.dtype[Any]) -> float:
     """R: as given, 1 for floats and bool, the range of an integer type."""
     if data_range is None:
-        return 1.0 if image.kind in "bf" else float(int(np.iinfo(image).max) - int(np.iinfo(image).min))
+        low, high = type_range(image)
+        return float(high - low)
     try:
         fine = 0 < float(data_range) < float("inf")
     except (TypeError, ValueError):
@@ -234,12 +237,9 @@ def _score_by_differences(
 ) -> None:
     """1 - sum m |x-t|^p / (n R^p), summed by the engine; integers without a mask are summed exactly."""
     power = 1 if metric == "sad" else 2
-    if x.dtype.kind in "biu" and t.dtype.kind in "biu" and whole:
-        low = min(_least(x.dtype), int(t.min()), 0)
-        high = max(_most(x.dtype), int(t.max()), 0)
-        bits = (problem.taps * (high - low) ** power).bit_length()
-        problem = replace(problem, dtype="float32" if bits <= EXACT_BITS["float32"] else "float64")
-    problem = replace(problem, result=y.dtype.name, straight=x.dtype == problem.dtype and sound(x))
+    low, high = (int(t.min()), int(t.max())) if t.dtype.kind in "biu" else (0, 1)
+    problem = summed_in(problem, x.dtype, t.dtype, low, high, whole)
+    problem = problem._replace(result=y.dtype.name, straight=x.dtype == problem.dtype and sound(x))
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]
     run(problem, x, Weights(t, mask=np.broadcast_to(m, t.shape)), y, method=method, max_memory=max_memory)
@@ -248,9 +248,14 @@ def _score_by_differences(
     y += 1
 
 
-def _least(kind: np.dtype[Any]) -> int:
-    return 0 if kind.kind == "b" else int(np.iinfo(kind).min)
+def summed_in(problem: Problem, x: np.dtype[Any], t: np.dtype[Any], low: int, high: int, whole: bool) -> Problem:
+    """The problem in the type that its differences are summed in; `low` and `high` bound an integer template.
 
-
-def _most(kind: np.dtype[Any]) -> int:
-    return 1 if kind.kind == "b" else int(np.iinfo(kind).max)
+    Integers without a mask (`whole`) are summed exactly: in float32 where 24 bits hold the sum, else in float64.
+    """
+    if not (whole and x.kind in "biu" and t.kind in "biu"):
+        return problem
+    least, most = type_range(x)
+    span = max(most, high, 0) - min(least, low, 0)
+    bits = (problem.taps * span ** REDUCTIONS.index(problem.reduce)).bit_length()
+    return problem._replace(dtype="float32" if bits <= EXACT_BITS["float32"] else "float64")

@@ -1,0 +1,137 @@
+"""Plans for people: which method a verb would use on arrays of these shapes, what every other would cost, and why.
+
+Shapes only: the same lowering as the verbs, without the arrays.   Imports: filters, gaussian, similarity, planning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from sash.errors import ArgumentError, KindError, unknown
+from sash.ops import correlate as filters_
+from sash.ops import gaussian as gaussian_
+from sash.ops import similarity as similarity_
+from sash.ops.filters import Settings, lower
+from sash.ops.integers import type_range
+from sash.ops.moments import correlation, planned, worth_expanding
+from sash.plan import Plan
+from sash.planning import choose
+from sash.problem import Problem
+from sash.running import check_settings
+from sash.tiles import workers
+from sash.window import ints
+
+
+def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any) -> Plan:
+    """Plan a verb from shapes alone; ``print(plan)`` explains the choice.
+
+    Parameters
+    ----------
+    verb : str
+        "correlate", "convolve", "separable_filter", "gaussian_blur" or "similarity".
+    *shapes : tuples of int
+        Shapes of the verb's arrays, in its order: x and kernel; x and the 1-D kernels' sizes for "separable_filter";
+        x for "gaussian_blur" (with ``sigma=``); image and template.
+    input_dtype : default "float32"
+        Element type of all arrays.
+    **settings
+        The verb's own keyword arguments. What depends on values is told: ``separable=True`` means that the kernel is
+        one outer product (otherwise it is taken to be none); integers are taken to fill their type.
+
+    Returns
+    -------
+    Plan
+        `method`, `seconds`, `scratch` (bytes), `candidates`, `to_dict()`; `str(plan)` is the explanation.
+
+    Raises
+    ------
+    ArgumentError, KindError
+        An unknown verb or setting, and all that the verb itself would refuse.
+
+    Examples
+    --------
+    >>> import sash
+    >>> sash.plan("correlate", (7, 7), (3, 3), stride=2).method
+    'direct'
+    >>> sorted(c.name for c in sash.plan("gaussian_blur", (256, 256, 256), sigma=2).candidates)
+    ['direct', 'fft', 'gemm', 'polyphase', 'separable', 'shift_add']
+    """
+    if verb not in VERBS:
+        raise unknown("verb", verb, VERBS)
+    function, count, lowered = VERBS[verb]
+    allowed = [p.name for p in signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY or p.name == "sigma"]
+    for name in settings:
+        if name not in allowed:
+            raise unknown(f"setting of {verb}", name, allowed)
+    if len(shapes) != count:
+        raise ArgumentError(f"plan({verb!r}) takes {count} shape{'s' if count > 1 else ''}, got {len(shapes)}.")
+    extents = [(s,) if isinstance(s := ints("shape", shape), int) else s for shape in shapes]
+    try:
+        kind = np.dtype(input_dtype)
+    except TypeError:
+        raise KindError(f"input_dtype={input_dtype!r} is no element type that NumPy knows.") from None
+    problem = lowered(kind, *extents, **settings)
+    how = settings.get("method", "auto"), settings.get("max_memory")
+    composed = verb == "similarity" and problem.reduce == "product"
+    found = planned(problem, *how) if composed else choose(problem, *how, workers())
+    return Plan(f"{verb}: {found.title}", found.problem, found.method, found.reason, found.candidates)
+
+
+def _filter(kind: np.dtype[Any], x: tuple[int, ...], sizes: tuple[int, ...], rank: int = 0, **settings: Any) -> Problem:
+    told = Settings(**settings)
+    rank = rank or int(told.separable is True)
+    low = lower(x, kind, True, sizes, kind, rank, *told.plain())
+    problem = low.problem._replace(finite=True)
+    if low.types.exact:
+        least, most = type_range(kind)
+        size = max(abs(least), most)
+        problem = problem.whole_numbers((problem.taps * size * size).bit_length())
+    if low.types.result.kind == "c":
+        part = f"float{low.types.result.itemsize * 4}"
+        problem = problem._replace(result=part, source=part, straight=False)
+        problem = problem._replace(batch=2) if rank else problem._replace(inputs=2, outputs=2)
+    return problem
+
+
+def _separable(kind: np.dtype[Any], x: tuple[int, ...], sizes: tuple[int, ...], **settings: Any) -> Problem:
+    return _filter(kind, x, sizes, rank=1, **settings)
+
+
+def _blur(kind: np.dtype[Any], x: tuple[int, ...], *, sigma: Any = None, order: Any = 0, truncate: float = 4.0, size: Any = None, **settings: Any) -> Problem:
+    if sigma is None:
+        raise ArgumentError("plan('gaussian_blur') needs sigma=, the standard deviation in samples.")
+    where = gaussian_.settle_axes(settings.pop("axes", None), len(x), None)
+    sizes = tuple(len(k) for k in gaussian_.blur_kernels(sigma, order, truncate, size, len(where)))
+    result = settings.pop("dtype", None) or gaussian_.settle_blur_type(kind)
+    told = Settings(where, padding="same", dtype=np.dtype(result), **{"boundary": "symmetric", **settings})
+    low = lower(x, kind, True, sizes, gaussian_.settle_blur_type(kind), 1, *told.plain())
+    return low.problem
+
+
+def _similarity(
+    kind: np.dtype[Any], image: tuple[int, ...], template: tuple[int, ...], *, metric: str = "sad", stride: Any = 1, padding: Any = "valid",
+    channel_axis: int | None = None, bank: bool = False, method: str = "auto", accuracy: str = "normwise", max_memory: int | None = None,
+    **others: Any,
+) -> Problem:  # fmt: skip
+    check_settings(method, accuracy, max_memory)
+    if metric not in similarity_.METRICS:
+        raise unknown("metric", metric, similarity_.METRICS)
+    match = similarity_.settle(image, kind, template, kind, metric, stride, padding, channel_axis, bank)
+    problem = match.problem._replace(elementwise=accuracy == "elementwise")
+    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method)):
+        return correlation(problem)
+    return similarity_.summed_in(problem, kind, kind, *type_range(kind), whole=others.get("mask") is None)
+
+
+VERBS: dict[str, tuple[Callable[..., Any], int, Callable[..., Problem]]] = {
+    "correlate": (filters_.correlate, 2, _filter),
+    "convolve": (filters_.convolve, 2, _filter),
+    "separable_filter": (filters_.separable_filter, 2, _separable),
+    "gaussian_blur": (gaussian_.gaussian_blur, 1, _blur),
+    "similarity": (similarity_.similarity, 2, _similarity),
+}
+"""Verbs that are planned: the function, how many shapes it takes, and how they become a Problem."""

@@ -1,0 +1,440 @@
+"""The `sash` command: what it prints and writes, and that every refusal is one sentence with exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from scipy import ndimage
+from typer.testing import CliRunner
+
+import sash
+from sash import methods
+from sash.axis import BOUNDARIES
+from sash.cli import files, terminal, values
+from sash.cli.app import COMMANDS, app
+from sash.errors import ArgumentError
+from sash.ops.similarity import METRICS
+
+RNG = np.random.default_rng(20)
+PHOTO = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+GREY = RNG.integers(0, 256, (40, 50), dtype=np.uint8)
+VOLUME = RNG.normal(100, 20, (12, 14, 10)).astype(np.float32)
+AFFINE = np.array([[2.0, 0, 0, -5], [0, 1.5, 0, -7], [0, 0, 4.0, 3], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a photograph, a grey picture, a floating array and a volume."""
+    for name, array in (("photo.png", PHOTO), ("grey.png", GREY), ("x.npy", VOLUME)):
+        files.write(tmp_path / name, files.Content(array, (0, 1)), force=False)
+    nibabel.save(nibabel.Nifti1Image(VOLUME, AFFINE), tmp_path / "brain.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*words: object, width: int = 100):
+    return CliRunner(env={"COLUMNS": str(width)}).invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+
+def done(*words: object) -> str:
+    result = call(*words)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(*words: object) -> str:
+    """The one sentence on stderr; nothing is written."""
+    before = sorted(os.listdir())
+    result = call(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert re.fullmatch(r"sash: .*[^\n]\n", result.stderr), result.stderr
+    assert sorted(os.listdir()) == before
+    return result.stderr
+
+
+def read(name: str) -> np.ndarray:
+    return files.read(Path(name)).array
+
+
+# --- help --------------------------------------------------------------------------------------------------------------
+
+NAMES = [command.__name__ for command in COMMANDS]
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+@pytest.mark.parametrize("command", [None, *NAMES])
+def test_help_fits_the_terminal(command: str | None, width: int) -> None:
+    text = call(*filter(None, (command,)), "--help", width=width).stdout
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    if command not in (None, "demo"):
+        assert "Examples" in text
+        assert f"sash {command} " in text
+
+
+def test_help_lists_all_commands() -> None:
+    text = call("--help").stdout
+    assert all(f" {name} " in text for name in NAMES)
+    assert call().exit_code in (0, 2)
+
+
+def test_help_reads_the_indexes() -> None:
+    def words(*command: str) -> set[str]:
+        return set(re.findall(r"[\w]+", call(*command, "--help", width=400).stdout))
+
+    assert {*BOUNDARIES, *methods.names()} <= words("blur")
+    assert set(METRICS) <= words("match")
+    assert {"correlate", "convolve", "gaussian_blur", "similarity"} <= words("plan")
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_the_examples_of_the_help_are_understood(command: str, folder: Path) -> None:
+    """Every example runs as far as its files allow: none is refused for its options."""
+    text = call(command, "--help", width=200).stdout
+    for line in re.findall(rf"^ +sash ({command} .*?) *$", text, re.MULTILINE):
+        words = [word.strip("'") for word in line.split()]
+        result = call(*words)
+        assert result.exit_code == 0 or "does not exist" in result.stderr, (line, result.stderr)
+
+
+# --- blur --------------------------------------------------------------------------------------------------------------
+
+
+def test_blur_leaves_colours_apart(folder: Path) -> None:
+    assert "out.png: 40 × 50 × 3 uint8" in done("blur", "photo.png", "out.png", "--sigma", 2)
+    expected = ndimage.gaussian_filter(PHOTO.astype(float), (2, 2, 0))
+    np.testing.assert_allclose(read("out.png"), expected, atol=0.5001)
+
+
+def test_blur_per_axis_and_options(folder: Path) -> None:
+    done(
+        "blur",
+        "x.npy",
+        "out.npy",
+        "-s",
+        "1,0.5,2",
+        "--boundary",
+        "wrap",
+        "--truncate",
+        3,
+        "--threads",
+        1,
+        "--max-memory",
+        "64MiB",
+    )
+    expected = ndimage.gaussian_filter(VOLUME, (1, 0.5, 2), mode="wrap", truncate=3)
+    np.testing.assert_allclose(read("out.npy"), expected, rtol=1e-5)
+    done(
+        "blur", "x.npy", "out.npy", "-s", "1", "--axes=-1", "--order", 1, "--boundary", "constant", "--cval", "7", "-f"
+    )
+    expected = ndimage.gaussian_filter1d(VOLUME, 1, order=1, mode="constant", cval=7)
+    np.testing.assert_allclose(read("out.npy"), expected, atol=1e-4)
+
+
+def test_blur_in_millimetres(folder: Path) -> None:
+    done("blur", "brain.nii.gz", "out.nii.gz", "--sigma", "3mm")
+    out = nibabel.load("out.nii.gz")
+    np.testing.assert_allclose(out.get_fdata(), ndimage.gaussian_filter(VOLUME, (1.5, 2, 0.75)), rtol=1e-5)
+    np.testing.assert_allclose(out.affine, AFFINE)
+    assert out.get_data_dtype() == np.float32
+
+
+def test_blur_does_not_mix_time(folder: Path) -> None:
+    series = RNG.normal(size=(6, 7, 8, 5)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(series, AFFINE), "bold.nii")
+    done("blur", "bold.nii", "out.nii", "--sigma", "2mm,1,2mm")
+    np.testing.assert_allclose(read("out.nii"), ndimage.gaussian_filter(series, (1, 1, 0.5, 0)), atol=1e-5)
+
+
+def test_derivatives_of_integers_are_floats(folder: Path) -> None:
+    done("blur", "grey.png", "slope.tif", "-s", 1, "--order", "0,1")
+    assert read("slope.tif").dtype == np.float32
+    assert "the result is float32; write .tif or .npy" in refused(
+        "blur", "grey.png", "slope.png", "-s", 1, "--order", "0,1"
+    )
+
+
+# --- correlate ---------------------------------------------------------------------------------------------------------
+
+
+def test_correlate_with_numbers_and_files(folder: Path) -> None:
+    kernel = np.array([[1, 2, 1], [0, 0, 0], [-1, -2, -1]])
+    np.save("kernel.npy", kernel)
+    done("correlate", "grey.png", str(kernel.tolist()), "a.npy", "--stride", "2,1", "--padding", "1:0,1")
+    done("correlate", "grey.png", "kernel.npy", "b.tif", "--stride", "2,1", "--padding", "1:0,1")
+    expected = ndimage.correlate(GREY.astype(np.int64), kernel, mode="constant")[:39:2]
+    np.testing.assert_array_equal(read("a.npy"), expected)
+    np.testing.assert_array_equal(read("b.tif"), expected)
+    assert read("a.npy").dtype == np.int64
+
+
+def test_correlate_goes_over_space(folder: Path) -> None:
+    done("correlate", "photo.png", "[[1, 1], [1, 2]]", "a.npy")
+    done("correlate", "photo.png", "[[1, 1], [1, 2]]", "c.npy", "--convolve", "--axes", "0,1")
+    expected = sash.correlate(PHOTO, np.array([[1, 1], [1, 2]]), axes=(0, 1))
+    np.testing.assert_array_equal(read("a.npy"), expected)
+    np.testing.assert_array_equal(read("c.npy"), sash.convolve(PHOTO, np.array([[1, 1], [1, 2]]), axes=(0, 1)))
+    assert expected.shape == (39, 49, 3)
+
+
+def test_clip_keeps_a_photograph_one(folder: Path) -> None:
+    done("correlate", "photo.png", "[[0.5,0.5]]", "soft.png", "--clip", "--padding", "same")
+    assert (read("soft.png").dtype, read("soft.png").shape) == (np.uint8, PHOTO.shape)
+    done("correlate", "grey.png", "[[3,-1]]", "sharp.png", "--clip")
+    expected = np.clip(3 * GREY[:, :-1].astype(int) - GREY[:, 1:], 0, 255)
+    np.testing.assert_array_equal(read("sharp.png"), expected)
+    said = refused("correlate", "photo.png", "[[1,-1]]", "out.png")
+    assert (
+        "PNG holds uint8 (grey uint16 too), and the result is int64; write .tif or .npy instead, or add --clip" in said
+    )
+
+
+def test_a_strided_volume_stays_in_its_place(folder: Path) -> None:
+    """The centre of each window, through the affine, is where the result says it lies."""
+    nibabel.save(nibabel.Nifti1Image(VOLUME, AFFINE), "v.nii")
+    np.save("k.npy", np.ones((3, 5, 1), np.float32))
+    done("correlate", "v.nii", "k.npy", "out.nii", "--stride", "2,3,1", "--padding", "1:0,0,0")
+    out = nibabel.load("out.nii")
+    first = np.array([0.0, 2.0, 0.0, 1.0])  # windows start at -1 and 0; their centres lie 1 and 2 further
+    np.testing.assert_allclose(out.affine @ [0, 0, 0, 1], AFFINE @ first)
+    np.testing.assert_allclose(out.affine @ [1, 1, 1, 1], AFFINE @ (first + [2, 3, 1, 0]))
+    np.testing.assert_allclose(out.header.get_zooms(), (4, 4.5, 4))
+
+
+# --- match -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_match_finds_a_cut(folder: Path, metric: str) -> None:
+    files.write(Path("cut.png"), files.Content(PHOTO[11:20, 23:31], (0, 1)), force=False)
+    found = json.loads(done("match", "photo.png", "cut.png", "--metric", metric, "--json"))
+    assert (found["position"], found["size"], found["metric"]) == ([11, 23], [9, 8], metric)
+    assert found["score"] == pytest.approx(1, abs=1e-5)
+    assert "best match at 11, 23" in done("match", "photo.png", "cut.png", "--metric", metric)
+
+
+def test_match_counts_in_samples_of_the_image(folder: Path) -> None:
+    np.save("cut.npy", VOLUME[4:8, 6:9, 2:7])
+    found = json.loads(
+        done("match", "x.npy", "cut.npy", "--stride", "2,3,1", "--json", "--metric", "sad", "--data-range", 200)
+    )
+    assert found["position"] == [4, 6, 2]
+
+
+def test_match_draws_the_place(folder: Path) -> None:
+    files.write(Path("cut.png"), files.Content(GREY[11:20, 23:31], (0, 1)), force=False)
+    done("match", "grey.png", "cut.png", "--out", "found.png")
+    drawn = read("found.png")
+    inside = np.zeros(GREY.shape, bool)
+    inside[11:20, 23:31] = True
+    around = ndimage.binary_dilation(inside, np.ones((3, 3))) & ~inside
+    assert (drawn[around] == (255, 60, 0)).all()
+    np.testing.assert_array_equal(drawn[~around], np.repeat(GREY[..., None], 3, -1)[~around])
+    assert "found.png exists and is kept" in refused("match", "grey.png", "cut.png", "--out", "found.png")
+
+
+def test_match_with_nan(folder: Path) -> None:
+    x = VOLUME[:, :, 0].copy()
+    np.save("cut.npy", x[5:9, 2:6])
+    x[0, 0] = np.nan
+    np.save("holes.npy", x)
+    assert json.loads(done("match", "holes.npy", "cut.npy", "--json"))["position"] == [5, 2]
+    np.save("cut.npy", np.full((3, 3), np.nan))
+    assert "None of the" in refused("match", "holes.npy", "cut.npy")
+
+
+def test_match_drops_what_alpha_does_not_say(folder: Path) -> None:
+    opaque = np.dstack([PHOTO, np.full(PHOTO.shape[:2], 255, np.uint8)])
+    files.write(Path("a.png"), files.Content(opaque, (0, 1)), force=False)
+    files.write(Path("cut.png"), files.Content(PHOTO[5:9, 5:9], (0, 1)), force=False)
+    assert json.loads(done("match", "a.png", "cut.png", "--json"))["position"] == [5, 5]
+    opaque[0, 0, 3] = 0
+    files.write(Path("a.png"), files.Content(opaque, (0, 1)), force=True)
+    assert "transparent" in refused("match", "a.png", "cut.png")
+
+
+# --- shape and plan ----------------------------------------------------------------------------------------------------
+
+
+def test_shape_forward_and_back() -> None:
+    found = json.loads(done("shape", "224,7", "--size", 3, "--stride", 2, "--padding", "same", "--json"))
+    window = sash.Window(3, stride=2, padding="same")
+    assert found["input"] == [224, 7]
+    assert found["output"] == list(window.output_shape((224, 7)))
+    assert found["pads"] == [list(pair) for pair in window.pads((224, 7))]
+    assert found["input_shapes"] == [list(r) for r in window.input_shapes(window.output_shape((224, 7)))]
+    assert found["transposed"] == [list(r) for r in window.input_shapes((224, 7))]
+    text = done("shape", "64", "--size", 3, "--stride", 2, "--padding", "same")
+    assert "127 to 128" in text
+    assert "0, 1" in text
+
+
+def test_plan_is_the_librarys() -> None:
+    assert done("plan", "correlate", "512,512", "9,9", "--stride", 2).rstrip() == str(
+        sash.plan("correlate", (512, 512), (9, 9), stride=2)
+    )
+    found = json.loads(done("plan", "gaussian_blur", "99,99,99", "--sigma", 2, "--json", "--max-memory", "1GB"))
+    assert found == json.loads(
+        json.dumps(sash.plan("gaussian_blur", (99, 99, 99), sigma=2, max_memory=10**9).to_dict())
+    )
+    found = json.loads(
+        done(
+            "plan",
+            "similarity",
+            "3,99,99",
+            "3,9,9",
+            "--channel-axis",
+            0,
+            "--metric",
+            "zncc",
+            "--dtype",
+            "uint8",
+            "--json",
+        )
+    )
+    assert found["method"] in methods.names()
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------------
+
+BAD = {
+    "a kernel larger than the input": (
+        ("correlate", "x.npy", "[[[1]*11]]".replace("[1]*11", str([1] * 11)), "o.npy"),
+        "11 samples",
+    ),
+    "too many axes": (("correlate", "grey.png", "[[[[1]]]]", "o.npy"), "axes"),
+    "stride 0": (("correlate", "grey.png", "[[1]]", "o.npy", "--stride", "0"), "stride=0 must be at least 1"),
+    "negative dilation": (
+        ("correlate", "grey.png", "[[1]]", "o.npy", "--dilation", "-1"),
+        "dilation=-1 must be at least 1",
+    ),
+    "stride of words": (
+        ("correlate", "grey.png", "[[1]]", "o.npy", "--stride", "two"),
+        "--stride='two' is not a whole number",
+    ),
+    "ragged kernel": (("correlate", "grey.png", "[[1],[1,2]]", "o.npy"), "rows of one length"),
+    "kernel of words": (("correlate", "grey.png", "['a']", "o.npy"), "is not an array of numbers"),
+    "kernel file missing": (("correlate", "grey.png", "k.npy", "o.npy"), "k.npy does not exist"),
+    "unknown padding": (("correlate", "grey.png", "[[1]]", "o.npy", "--padding", "sam"), "did you mean 'same'?"),
+    "bad padding": (("correlate", "grey.png", "[[1]]", "o.npy", "--padding", "1:2:3"), "--padding='1:2:3' is not"),
+    "bad cval": (("correlate", "grey.png", "[[1]]", "o.npy", "--cval", "x"), "--cval='x' is not a number"),
+    "axes twice": (("correlate", "grey.png", "[[1]]", "o.npy", "--axes", "0,-2"), "must be different axes"),
+    "no such axis": (("blur", "grey.png", "o.png", "-s", "1", "--axes", "2"), "from -2 to 1"),
+    "reflect": (("blur", "grey.png", "o.png", "-s", "1", "--boundary", "reflect"), "means two different things"),
+    "unknown boundary": (("blur", "grey.png", "o.png", "-s", "1", "--boundary", "wrp"), "did you mean 'wrap'?"),
+    "unknown method": (("blur", "grey.png", "o.png", "-s", "1", "--method", "separble"), "did you mean 'separable'?"),
+    "unknown metric": (("match", "grey.png", "grey.png", "--metric", "znc"), "did you mean 'zncc'?"),
+    "unknown verb": (("plan", "corelate", "9,9", "3,3"), "did you mean 'correlate'?"),
+    "bad sigma": (("blur", "grey.png", "o.png", "-s", "much"), "--sigma='much' is not a length"),
+    "negative sigma": (("blur", "grey.png", "o.png", "-s", "-2"), "sigma"),
+    "sigmas of another number": (("blur", "grey.png", "o.png", "-s", "1,2,3"), "--sigma has 3 values for the 2 axes"),
+    "mm without a voxel size": (("blur", "grey.png", "o.png", "-s", "2mm"), "gives no voxel size"),
+    "bad memory": (
+        ("blur", "grey.png", "o.png", "-s", "1", "--max-memory", "lots"),
+        "--max-memory='lots' is not a size",
+    ),
+    "too little memory": (("blur", "x.npy", "o.npy", "-s", "1", "--max-memory", "1"), "max_memory=1"),
+    "missing input": (("blur", "gray.png", "o.png", "-s", "1"), "gray.png does not exist; did you mean grey.png?"),
+    "unknown kind": (("blur", "grey.png", "o.bmp", "-s", "1"), "o.bmp is of no kind"),
+    "output there": (("blur", "grey.png", "photo.png", "-s", "1"), "photo.png exists and is kept; add --force"),
+    "no folder": (("blur", "grey.png", "no/o.png", "-s", "1"), "there is no folder"),
+    "a volume as a picture": (("blur", "x.npy", "o.png", "-s", "1"), "write .tif or .npy instead"),
+    "template larger": (("match", "x.npy", "large.npy"), "13"),
+    "grey against colour": (("match", "photo.png", "grey.png"), "must have the same axes"),
+    "drawing on a volume": (("match", "x.npy", "x.npy", "--out", "o.png"), "drawn on a flat picture"),
+    "window too large": (("shape", "2", "--size", "5"), "5 samples"),
+    "shape of words": (("shape", "a,b", "--size", "5"), "SHAPE='a,b' is not a whole number"),
+    "axes that disagree": (("shape", "2,3", "--size", "1,1,1"), "must agree"),
+    "a plan that cannot be": (("plan", "correlate", "5,5", "9,9"), "9 samples"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_refusals(folder: Path, case: str) -> None:
+    words, said = BAD[case]
+    np.save("large.npy", np.zeros((13, 3, 3), np.float32))
+    before = {name: Path(name).read_bytes() for name in os.listdir()}
+    assert said in refused(*words)
+    assert {name: Path(name).read_bytes() for name in os.listdir()} == before
+
+
+def test_targets_are_refused_before_any_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work was begun")
+
+    for verb in ("gaussian_blur", "correlate", "similarity"):
+        monkeypatch.setattr(sash, verb, work)
+    refused("blur", "photo.png", "grey.png", "-s", "1")
+    refused("blur", "photo.png", "o.jpg", "-s", "1", "--order", "1")
+    refused("correlate", "photo.png", "[[1]]", "o.png")
+    refused("match", "grey.png", "grey.png", "--out", "photo.png")
+
+
+def test_a_library_that_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    monkeypatch.delitem(sys.modules, "sash.cli.files.nifti", raising=False)
+    assert 'need nibabel: pip install "sash[nifti]"' in refused("blur", "brain.nii.gz", "o.npy", "-s", "1")
+
+
+def test_unknown_options_suggest(folder: Path) -> None:
+    result = call("blur", "grey.png", "o.png", "--sgma", "1")
+    assert result.exit_code == 2
+    assert "--sigma" in result.stderr
+
+
+# --- values, waiting, real processes -----------------------------------------------------------------------------------
+
+
+def test_values() -> None:
+    assert values.padding("-1") == -1
+    assert values.padding("1:2,0,3") == ((1, 2), (0, 0), (3, 3))
+    assert values.number("--cval", "1+2j") == 1 + 2j
+    assert values.size_in_bytes("--max-memory", "1.5 GB") == 1_500_000_000
+    for text in ("1e", "-5", "12 parsecs", "nan", ""):
+        with pytest.raises(ArgumentError):
+            values.size_in_bytes("--max-memory", text)
+    with pytest.raises(ArgumentError):
+        values.numbers("KERNEL", "__import__('os')")
+
+
+def test_waiting_speaks_after_two_seconds_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with terminal.waiting("a moment"):
+        pass
+    assert capsys.readouterr().err == ""
+    with terminal.waiting("long work", predicted=5):
+        time.sleep(0.2)
+    assert "long work (about 5 s)" in capsys.readouterr().err
+    monkeypatch.setattr(terminal, "PATIENCE", 0.05)
+    with terminal.waiting("slow work"):
+        time.sleep(0.4)
+    assert "slow work" in capsys.readouterr().err
+
+
+def shell(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "sash", *words], capture_output=True, text=True, timeout=120, cwd=cwd)
+
+
+def test_a_real_process(folder: Path) -> None:
+    assert shell("blur", "photo.png", "out.png", "--sigma", "1", cwd=folder).returncode == 0
+    again = shell("blur", "photo.png", "out.png", "--sigma", "1", cwd=folder)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr == "sash: out.png exists and is kept; add --force to replace it, or choose another name.\n"
+
+
+def test_without_the_extra_the_cure_is_said(tmp_path: Path) -> None:
+    script = "import sys; sys.modules['typer'] = None; from sash.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == 'sash: The commands of sash need typer: pip install "sash[cli]"\n'
