@@ -75,9 +75,7 @@ def test_a_jpeg_comes_back_nearly(tmp_path: Path) -> None:
 
 def test_colour_and_time_are_not_space(tmp_path: Path) -> None:
     files.write(tmp_path / "a.png", content(np.zeros((4, 5, 3), np.uint8)), force=False)
-    tifffile.imwrite(
-        tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.float32), photometric="minisblack", metadata={"axes": "TZYX"}
-    )
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.float32), photometric="minisblack", metadata={"axes": "TZYX"})
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((7, 4, 5), np.uint16))
     nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5, 6), np.float32), np.eye(4)), tmp_path / "a.nii")
     spaces = [files.read(tmp_path / name).space for name in ("a.png", "a.tif", "b.tif", "a.nii")]
@@ -119,9 +117,7 @@ def test_nifti_scale_and_size(tmp_path: Path) -> None:
 
 
 def test_tiff_axes_are_kept(tmp_path: Path) -> None:
-    tifffile.imwrite(
-        tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.float32), photometric="minisblack", metadata={"axes": "TZYX"}
-    )
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 3, 4, 5), np.float32), photometric="minisblack", metadata={"axes": "TZYX"})
     files.write(tmp_path / "b.tif", files.read(tmp_path / "a.tif"), force=False)
     assert files.read(tmp_path / "b.tif").space == (1, 2, 3)
 
@@ -226,9 +222,7 @@ UNFIT = [
 
 
 @pytest.mark.parametrize(("suffix", "dtype", "shape", "said"), UNFIT)
-def test_a_format_that_cannot_hold_it(
-    tmp_path: Path, suffix: str, dtype: type, shape: tuple[int, ...], said: str
-) -> None:
+def test_a_format_that_cannot_hold_it(tmp_path: Path, suffix: str, dtype: type, shape: tuple[int, ...], said: str) -> None:
     with pytest.raises(FileError) as caught:
         files.write(tmp_path / f"a{suffix}", content(np.zeros(shape, dtype)), force=False)
     assert said in str(caught.value)
@@ -281,9 +275,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: boo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(
-        FileError, match=r"No space left on device; .* MB free there\) and is as it was; free some space"
-    ):
+    with pytest.raises(FileError, match=r"No space left on device; .* MB free there\) and is as it was; free some space"):
         files.write(target, content(np.ones(3)), force=True)
     assert os.listdir(tmp_path) == (["a.npy"] if there else [])
     assert not there or target.read_bytes() == b"precious"

@@ -96,9 +96,13 @@ class Problem(NamedTuple):
             boxes = [(*head, cut) for head in boxes for cut in zip(cuts, cuts[1:], strict=False)]
         return boxes
 
-    def tile(self, samples: int) -> tuple[int, ...]:
-        """A block of the output, long in the last axis, that reads about `samples` samples or fewer."""
-        block = [max(self.batch, 1), *(max(n, 1) for n in self.out)]
+    def count(self, tile: tuple[int, ...]) -> int:
+        """How many blocks `grid(tile)` has."""
+        return prod([-(-n // max(t, 1)) for n, t in zip((self.batch, *self.out), tile, strict=True)])
+
+    def tile(self, samples: int, box: Box | None = None) -> tuple[int, ...]:
+        """A block of the output (or of `box`), long in the last axis, that reads about `samples` samples or fewer."""
+        block = [max(p - o, 1) for o, p in box or self.whole]
         while self.reads(block) > samples and max(block) > 1:
             last = len(block) - 1
             i = max(range(len(block)), key=lambda k: block[k] if k < last else block[k] / 16)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sash.arrays.numpy_ import Array, take
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError
@@ -83,14 +85,17 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
     boxes = method.boxes(problem, cost)
     prepared = method.prepare(problem, weights, cost)
     if len(boxes) == 1 and boxes[0] == problem.whole:
-        method.run(problem, x, prepared, y, cval)
+        with np.errstate(all="ignore"):  # NaN and infinities are results like others, whatever the method
+            method.run(problem, x, prepared, y, cval)
         return
 
     def one(box: Box) -> None:
         runs, part = problem.part(box)
         (first, last), *rest = box
         piece = take(x[first:last], runs)
-        method.run(part, piece, prepared, y[(slice(first, last), slice(None), *(slice(o, p) for o, p in rest))], cval)
+        block = y[(slice(first, last), slice(None), *(slice(o, p) for o, p in rest))]
+        with np.errstate(all="ignore"):
+            method.run(part, piece, prepared, block, cval)
 
     share(one, boxes, plan.workers)
 

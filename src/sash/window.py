@@ -110,8 +110,11 @@ class Window:
             found.append(range(max(low, 0), max(high, -1) + 1))
         return tuple(found)
 
-    def over(self, shape: int | Sequence[int], boundary: str = "zero") -> tuple[Axis, ...]:
-        """The axes of this window over an input of these extents; refuses a window larger than the padded input."""
+    def over(self, shape: int | Sequence[int], boundary: str = "zero", names: Sequence[int] | None = None) -> tuple[Axis, ...]:
+        """The axes of this window over an input of these extents; refuses a window larger than the padded input.
+
+        `names`: what errors call the axes; default their positions.
+        """
         axes = []
         for i, (n, size, stride, dilation) in enumerate(self._each("input_shape", shape)):
             reach = dilation * (size - 1) + 1
@@ -121,7 +124,7 @@ class Window:
                 spread = f" ({size} taps, dilation {dilation})" if dilation > 1 else ""
                 padded = f" padded to {n + before + after}" if before or after else ""
                 raise ArgumentError(
-                    f"The window reaches over {reach} samples{spread} of axis {i}, which has {n}{padded}; "
+                    f"The window reaches over {reach} samples{spread} of axis {names[i] if names else i}, which has {n}{padded}; "
                     f"use a smaller window or more padding (padding='same' keeps the extent)."
                 )
             axes.append(axis)

@@ -39,6 +39,14 @@ def asarray(name: str, value: object) -> Array:
     return found
 
 
+def settle_dtype(name: str, value: object) -> np.dtype[Any]:
+    """`value` as an element type."""
+    try:
+        return np.dtype(value)  # type: ignore[call-overload,no-any-return]
+    except TypeError:
+        raise KindError(f"{name}={value!r} is no element type that NumPy knows.") from None
+
+
 def take(x: Array, runs: Sequence[Sequence[Run]]) -> Array:
     """The samples that `runs` (per axis of S) describe: a view where each axis is one forward run, else a copy."""
     if all([len(r) == 1 and r[0].step == 1 for r in runs]):
@@ -117,7 +125,7 @@ def sound(x: Array) -> bool:
         x.dtype.isnative
         and x.flags.aligned
         and x.strides[-1] == size
-        and all(s > 0 and s % size == 0 for s in x.strides)
+        and all([n == 1 or (s > 0 and s % size == 0) for n, s in zip(x.shape, x.strides, strict=True)])
     )
 
 
@@ -141,5 +149,8 @@ def give(tile: Array, y: Array) -> None:
     """Store a tile of results in y, which may be of another type: integers are rounded to nearest even."""
     if y.dtype.kind in "iu" and tile.dtype.kind == "f":
         np.rint(tile, out=tile)
+        if y.dtype.itemsize == 8 and tile.dtype == np.float64:  # 2**63 - 1 is no float64: stay below
+            most = np.nextafter(np.float64(np.iinfo(y.dtype).max), 0)
+            np.minimum(tile, most, out=tile)
     np.copyto(y, tile, casting="unsafe")
 

@@ -64,17 +64,14 @@ def blur(
     rounded = x.dtype.kind in "iu" and not np.any(orders)
     how["dtype"] = x.dtype.newbyteorder("=") if rounded else settle_blur_type(x.dtype)
     files.check(target, how["dtype"], x.shape, force=force)
-    plan = sash.plan("gaussian_blur", x.shape, input_dtype=x.dtype.name, **how)
-    with waiting(f"blurring {source.name}", plan.seconds), limited(threads):
+    with waiting(f"blurring {source.name}"), limited(threads):
         result = sash.gaussian_blur(x, **how)
     with waiting(f"writing {target.name}"):
         files.write(target, content.holding(result), force=force)
-    say(f"{target}: {values.by(result.shape)} {result.dtype}, method {plan.method}")
+    say(f"{target}: {values.by(result.shape)} {result.dtype}")
 
 
-def in_samples(
-    source: Path, content: files.Content, axes: tuple[int, ...], typed: tuple[values.Length, ...]
-) -> tuple[float, ...]:
+def in_samples(source: Path, content: files.Content, axes: tuple[int, ...], typed: tuple[values.Length, ...]) -> tuple[float, ...]:
     """Sigma in samples along each of `axes`; the file's voxel size turns millimetres into samples."""
     if len(typed) not in (1, len(axes)):
         raise ArgumentError(f"--sigma has {len(typed)} values for the {len(axes)} axes that are blurred {axes}; give one, or one per axis.")

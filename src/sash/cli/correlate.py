@@ -83,13 +83,12 @@ def correlate(
     shape = tuple(extents[over.index(a)] if a in over else n for a, n in enumerate(x.shape))
     dtype = x.dtype if clip else settle_types(x.dtype, k.dtype, None).result
     files.check(target, dtype, shape, force=force, otherwise="" if clip else ", or add --clip")
-    plan = sash.plan(verb.__name__, x.shape, k.shape, input_dtype=x.dtype.name, axes=over, **how)
-    with waiting(f"sliding over {source.name}", plan.seconds), limited(threads):
+    with waiting(f"sliding over {source.name}"), limited(threads):
         result = verb(x, k, axes=over, **how)
         result = clipped(result, x.dtype) if clip else result
     with waiting(f"writing {target.name}"):
         files.write(target, moved(content, result, over, window), force=force)
-    say(f"{target}: {values.by(result.shape)} {result.dtype}, method {plan.method}")
+    say(f"{target}: {values.by(result.shape)} {result.dtype}")
 
 
 def clipped(result: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -97,7 +96,8 @@ def clipped(result: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind not in "iu":
         return result.astype(dtype, copy=False)
     held = np.iinfo(dtype)
-    return np.clip(np.rint(result), held.min, held.max).astype(dtype)
+    nearest: NDArray[Any] = np.clip(np.rint(result), held.min, held.max)
+    return nearest.astype(dtype)
 
 
 def moved(content: files.Content, result: NDArray[Any], axes: tuple[int, ...], window: sash.Window) -> files.Content:

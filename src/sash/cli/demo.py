@@ -85,7 +85,7 @@ def make(folder: Path) -> None:
 def do(number: int, job: Any) -> tuple[Array, bool]:
     """Do a job both ways and show them; the answer, and whether the usual ways agree with it."""
     say(f"\n{number}. {job.title}\n   sash.{job.call}\n")
-    with waiting("sash", job.plan.seconds):
+    with waiting("sash"):
         _, first = timed(job.run, runs=1)
         result, ours = timed(job.run)
     say(str(job.plan))

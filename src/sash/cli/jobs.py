@@ -50,7 +50,7 @@ class Job:
 def blur(brain: Array) -> Job:
     """Three passes over a volume; both sides round in float32."""
     return Job(
-        f"Blur a brain, {by(brain.shape)} voxels",
+        f"Blur a brain: {by(brain.shape)} voxels",
         "gaussian_blur(brain, sigma=2)",
         sash.plan("gaussian_blur", brain.shape, sigma=2),
         lambda: sash.gaussian_blur(brain, sigma=2),
@@ -64,7 +64,7 @@ def stride(eye: Array, kernel: Array) -> Job:
     windows = np.prod([len(range(0, n - k + 1, 4)) for n, k in zip(eye.shape, kernel.shape, strict=True)])
     copied = size(float(windows) * kernel.size * eye.itemsize)
     return Job(
-        f"Look for vessels in an eye, {by(eye.shape)} pixels, kernel {by(kernel.shape)}",
+        f"Look for vessels: {by(eye.shape)} pixels, kernel {by(kernel.shape)}",
         "correlate(eye, kernel, stride=4)",
         sash.plan("correlate", eye.shape, kernel.shape, stride=4),
         lambda: sash.correlate(eye, kernel, stride=4),
@@ -92,7 +92,7 @@ def match(photo: Array, face: Array, metric: str, how: str) -> Job:
     else:
         peer = Peer("skimage match_template", lambda: peers.match_template(photo, face))
     return Job(
-        f"Find a face, {how}, {by(face.shape)} in {by(photo.shape)}",
+        f"Find a face, {how}, in {by(photo.shape)}",
         f'similarity(photo, face, metric="{metric}", channel_axis=2)',
         sash.plan("similarity", photo.shape, face.shape, input_dtype="uint8", metric=metric, channel_axis=2),
         lambda: ours(photo),

@@ -23,12 +23,8 @@ from sash.ops.similarity import METRICS
 def match(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Where to look.")],
     template: Annotated[Path, typer.Argument(metavar="TEMPLATE", help="What to look for; not larger than IMAGE.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.png", help="Draw the place on the image.")
-    ] = None,
-    metric: Annotated[
-        str, typer.Option(metavar="NAME", help=f"{a_list(METRICS)}; 1 is a perfect match.")
-    ] = "zncc",
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.png", help="Draw the place on the image.")] = None,
+    metric: Annotated[str, typer.Option(metavar="NAME", help=f"{a_list(METRICS)}; 1 is a perfect match.")] = "zncc",
     stride: Stride = "1",
     data_range: Annotated[
         float | None,
@@ -62,15 +58,14 @@ def match(
     how["channel_axis"] = channels(image, where, template, what)
     if out is not None:
         files.check(out, np.dtype(np.uint8), drawing.drawable(x.shape, where.space), force=force)
-    plan = sash.plan("similarity", x.shape, t.shape, input_dtype=x.dtype.name, **how)
-    with waiting(f"looking for {template.name}", plan.seconds), limited(threads):
+    with waiting(f"looking for {template.name}"), limited(threads):
         scores = sash.similarity(x, t, **how)
     position, score = best(scores, steps)
     size = tuple(t.shape[a] for a in what.space)
     if out is not None:
         files.write(out, files.Content(drawing.boxed(x, position, size), where.space), force=force)
     if as_json:
-        say_json({"position": position, "score": score, "size": size, "metric": metric, "method": plan.method})
+        say_json({"position": position, "score": score, "size": size, "metric": metric})
     else:
         say(f"best match at {', '.join(map(str, position))}  ({metric} {score:.4f}, size {values.by(size)})")
         if out is not None:

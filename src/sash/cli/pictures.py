@@ -36,7 +36,7 @@ def brain(path: Path, before: Array, after: Array) -> None:
 
 def strided(path: Path, photo: Array, kernel: Array, response: Array) -> None:
     """The photograph with the kernel in its corner, and the response at its own, smaller size."""
-    figure, axes = _sheet(1, 2, (9, 4.75))
+    figure, axes = _sheet(1, 2, (9, 4.85))
     left, right = axes[0]
     left.imshow(photo, cmap="gray")
     left.set_title(f"retina, {photo.shape[0]} × {photo.shape[1]}, and the kernel, enlarged", loc="left", fontsize=11)
@@ -52,7 +52,7 @@ def strided(path: Path, photo: Array, kernel: Array, response: Array) -> None:
 
 def matched(path: Path, photo: Array, template: Array, place: tuple[slice, slice], scores: dict[str, Array]) -> None:
     """The photograph with the best place of each metric, the template, and the maps of its scores."""
-    figure, axes = _sheet(1, 1 + len(scores), (4.2 * (1 + len(scores)), 4.4))
+    figure, axes = _sheet(1, 1 + len(scores), (4.2 * (1 + len(scores)), 4.6))
     shown = axes[0][0]
     shown.imshow(photo)
     shown.set_title("the photograph, and the template that is sought", loc="left", fontsize=11)

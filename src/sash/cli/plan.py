@@ -1,6 +1,6 @@
 """`sash plan`: what would be done, how long it would take, and why; nothing is computed.
 
-Imports: planning, options, values, terminal.
+Imports: ops, options, values, terminal.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from typing import Annotated, Any
 import typer
 
 import sash
+from sash.axis import BOUNDARIES
 from sash.cli import values
 from sash.cli.options import Json, MaxMemory, Method, a_list, settings
 from sash.cli.terminal import say, say_json
-
-VERBS = ("correlate",)
-Number = Annotated[str | None, typer.Option(metavar="N", help="One, or one per axis.")]
-Text = Annotated[str | None, typer.Option(metavar="NAME", help="As in the Python call.")]
+from sash.ops.explain import VERBS
+from sash.ops.similarity import METRICS
+from sash.running import ACCURACIES
 
 
 def plan(
     verb: Annotated[str, typer.Argument(metavar="VERB", help=f"{a_list(VERBS)}.")],
     shapes: Annotated[list[str], typer.Argument(metavar="SHAPE...", help="Of the image, then of what slides: 512,512 9,9.")],
-    dtype: Annotated[str, typer.Option(metavar="TYPE", help="Type of the image's elements.")] = "float32",
-    stride: Number = None,
-    dilation: Number = None,
-    padding: Annotated[str | None, typer.Option(metavar="PAD", help="valid, same, 1, 1:2, ...")] = None,
-    axes: Number = None,
-    boundary: Text = None,
+    dtype: Annotated[str, typer.Option(metavar="TYPE", help="Type of the elements.")] = "float32",
+    stride: Annotated[str | None, typer.Option(metavar="N", help="One, or one per axis.")] = None,
+    dilation: Annotated[str | None, typer.Option(metavar="N", help="One, or one per axis.")] = None,
+    padding: Annotated[str | None, typer.Option(metavar="PAD", help="same, 1, 1:2, ...")] = None,
+    axes: Annotated[str | None, typer.Option(metavar="AXES", help="Axes that the window slides over.")] = None,
+    boundary: Annotated[str | None, typer.Option(metavar="NAME", help=f"{a_list(BOUNDARIES)}.")] = None,
+    separable: Annotated[bool, typer.Option("--separable", help="The kernel is an outer product.")] = False,
     sigma: Annotated[str | None, typer.Option(metavar="S", help="Of gaussian_blur, in samples.")] = None,
-    metric: Text = None,
+    metric: Annotated[str | None, typer.Option(metavar="NAME", help=f"Of similarity: {a_list(METRICS)}.")] = None,
     channel_axis: Annotated[int | None, typer.Option(metavar="N", help="Of similarity.")] = None,
-    accuracy: Text = None,
+    accuracy: Annotated[str | None, typer.Option(metavar="NAME", help=f"{a_list(ACCURACIES)}.")] = None,
     method: Method = "auto",
     max_memory: MaxMemory = None,
     as_json: Json = False,
@@ -48,6 +49,7 @@ def plan(
       sash plan similarity 3,1080,1920 3,64,64 --channel-axis 0
     """
     asked: dict[str, Any] = {"boundary": boundary, "metric": metric, "accuracy": accuracy, "channel_axis": channel_axis}
+    asked["separable"] = separable or None
     numbers = {"stride": stride, "dilation": dilation, "axes": axes}
     asked |= {name: values.ints(f"--{name}", text) for name, text in numbers.items() if text is not None}
     if padding is not None:

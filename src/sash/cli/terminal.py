@@ -47,21 +47,13 @@ def say_json(value: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def waiting(what: str, predicted: float = 0.0) -> Iterator[None]:
-    """Show that `what` goes on, once it is predicted to take, or takes, over two seconds."""
+def waiting(what: str) -> Iterator[None]:
+    """Say that `what` goes on, once it has gone on for two seconds: a spinner and a clock, or a line in a log."""
     shown = console(stderr=True)
-    text = f"{what} (about {predicted:.0f} s)" if predicted > PATIENCE else what
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     progress = Progress(*columns, console=shown, transient=True)
-
-    def show() -> None:
-        if shown.is_terminal:
-            progress.add_task(text, total=None)
-            progress.start()
-        else:
-            shown.print(f"{text} ...")
-
-    timer = Timer(0.0 if predicted > PATIENCE else PATIENCE, show)
+    progress.add_task(what, total=None)
+    timer = Timer(PATIENCE, progress.start if shown.is_terminal else lambda: shown.print(f"{what} ..."))
     timer.daemon = True
     timer.start()
     try:

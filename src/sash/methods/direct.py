@@ -26,6 +26,9 @@ NAME = "direct"
 STRIP = 32
 """Blocks at the two ends of a row are at least this long: shorter ones waste the SIMD lanes."""
 
+WORK, PIECES = 1 << 22, 32
+"""Blocks that read in place have at least this many terms (a tenth of a millisecond), and there are at most so many."""
+
 SMALL = 1 << 14
 """Problems that read fewer samples than this are one block."""
 
@@ -42,7 +45,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     kind = "rows" if _shares_rows(problem.axes) and problem.dtype != "int64" else "taps"
     seconds = work * rates[f"direct.{kind}.{problem.reduce}.{problem.dtype}"] + problem.results * rates["direct.result"]
     copied = problem.samples if not _in_place(problem) else 0
-    seconds += copied * rates["copy.sample"] + len(boxes_of(problem, tile)) * rates["block"]
+    seconds += copied * rates["copy.sample"] + problem.count(tile) * rates["block"]
     rows = prod(tile[:-1]) * 16
     scratch = problem.reads(tile) * item * (2 if problem.axes[-1].stride > 1 else 1) + rows + problem.taps * 24
     if problem.result != problem.dtype:
@@ -62,8 +65,22 @@ def boxes_of(problem: Problem, tile: tuple[int, ...]) -> list[Box]:
     if not _in_place(problem):
         return problem.grid(tile)
     inner, edges = problem.frame(STRIP)
-    found = [box for edge in edges for box in problem.grid(tile, edge)]
-    return found + problem.grid(tile, inner) if inner else problem.grid(tile)
+    if inner is None:
+        return problem.grid(tile)
+    pieces = min(max(problem.results * problem.taps // WORK, 1), PIECES)
+    found = problem.grid(_slabs(inner, pieces), inner)
+    samples = problem.reads(tile)
+    return found + [box for edge in edges for box in problem.grid(problem.tile(samples, edge), edge)]
+
+
+def _slabs(box: Box, pieces: int) -> tuple[int, ...]:
+    """The block's shape, cut along its first axes into about this many pieces; the last axis stays whole."""
+    slab = [p - o for o, p in box]
+    for i in range(max(len(slab) - 1, 1)):
+        cut = min(pieces, slab[i])
+        slab[i] = -(-slab[i] // cut)
+        pieces = -(-pieces // cut)
+    return tuple(slab)
 
 
 def _in_place(problem: Problem) -> bool:
@@ -89,13 +106,15 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
     last = _last(problem.axes)
     if not (sound(tile) and merges(tile, last + 2)):
         tile = np.ascontiguousarray(tile)
-    target = y if y.dtype == tile.dtype and sound(y) and merges(y, last + 2) else np.empty(y.shape, tile.dtype)
+    chunk = CHUNK[problem.elementwise]
+    chunked = w.shape[1] > chunk and tile.dtype != np.int64
+    in_place = y.dtype == tile.dtype and sound(y) and merges(y, last + 2) and not chunked
+    target = y if in_place else np.empty(y.shape, tile.dtype)
     if problem.axes[last].stride > 1:
         tile = _phases(tile, problem.axes[last], last)
-    chunked = problem.elementwise and w.shape[1] > CHUNK
     share = _shares_rows(problem.axes) and tile.dtype != np.int64 and not chunked and target.shape[last + 2] >= STRIP
     geometry = (problem.axes, problem.groups, share, tile.shape, steps(tile), target.shape, steps(target))
-    small = prod(target.shape[: last + 2]) <= 4096
+    small = prod(target.shape[: last + 2 - share]) <= 4096
     t = _tables(*geometry) if small else _tables.__wrapped__(*geometry)
     op = REDUCTIONS.index(problem.reduce)
     source, goal = flat(tile), flat(target)
@@ -103,15 +122,27 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
     from sash.kernels.cpu.taps import taps
 
     if chunked:
-        for i in range(0, w.shape[1], CHUNK):
-            wi, vi, off = (np.ascontiguousarray(a[..., i : i + CHUNK]) for a in (w, v, t.off))
-            taps(source, wi, vi, goal, t.at, t.to, t.base, t.step, off, t.n, int(i > 0), op)
+        rest, piece = np.zeros_like(goal), np.empty_like(goal)
+        for i in range(0, w.shape[1], chunk):
+            wi, vi, off = (np.ascontiguousarray(a[..., i : i + chunk]) for a in (w, v, t.off))
+            taps(source, wi, vi, piece if i else goal, t.at, t.to, t.base, t.step, off, t.n, 0, op)
+            if i:
+                _add_exactly(goal, piece, rest)
+        goal += rest
     elif share:
         rows(source, w, v, goal, t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d, 0, op)
     else:
         taps(source, w, v, goal, t.at, t.to, t.base, t.step, t.off, t.n, 0, op)
     if target is not y:
         give(target, y)
+
+
+def _add_exactly(total: Array, piece: Array, rest: Array) -> None:
+    """total += piece, what rounding loses going into rest (Knuth's two-sum)."""
+    new = total + piece
+    part = new - total
+    rest += (total - (new - part)) + (piece - part)
+    total[:] = new
 
 
 def _last(axes: tuple[Axis, ...]) -> int:

@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, fill, give
 from sash.arrays.weights import Weights
 from sash.machine import Machine
@@ -32,7 +33,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     wide = problem.taps + problem.outputs // problem.groups * 2
     room = min(4 * machine.cache, limit / 2)
     tile = _block(problem, max(int(room / (item * wide)), 1))
-    tiles = len(problem.grid(tile))
+    tiles = problem.count(tile)
     seconds = problem.results * problem.taps * rates[f"gemm.{problem.dtype}"] + problem.samples * rates["copy.sample"]
     seconds += problem.batch * prod(problem.out) * problem.taps * problem.groups * rates["gemm.window"]
     seconds += tiles * problem.groups * rates["block"]
@@ -73,5 +74,13 @@ def run(problem: Problem, x: Array, prepared: Array, y: Array, cval: float) -> N
     for g in range(problem.groups):
         view = as_strided(tile[:, g * wide :], shape, strides)
         rows = view.reshape(problem.batch * prod(out), -1)
-        product = np.moveaxis((rows @ prepared[g]).reshape(problem.batch, *out, each), -1, 1)
+        product = np.moveaxis(_product(rows, prepared[g], CHUNK[problem.elementwise]).reshape(problem.batch, *out, each), -1, 1)
         give(product, y[:, g * each : (g + 1) * each])
+
+
+def _product(rows: Array, w: Array, chunk: int) -> Array:
+    """rows @ w, no running sum being longer than `chunk` terms."""
+    total: Array = rows[:, :chunk] @ w[:chunk]
+    for k in range(chunk, len(w), chunk):
+        total += rows[:, k : k + chunk] @ w[k : k + chunk]
+    return total

@@ -50,12 +50,12 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         taps = sum(a.size for a in problem.axes if a.size > 1)
         seconds = problem.rank * problem.results * taps * rates[f"separable.{problem.dtype}"]
         seconds += problem.rank * problem.results * rates["separable.result"] + (0 if problem.straight else copy)
-        seconds += len(problem.grid(tile)) * rates["block"]
+        seconds += problem.count(tile) * rates["block"]
         scratch = _fused_scratch(problem, tile) * item
         return Cost(seconds, scratch, problem.taps * item, tile, "fused")
     samples = int(min(machine.cache / 2, limit / 6) / item)
     tile = problem.tile(max(samples, 1))
-    tiles = problem.grid(tile)
+    tiles = problem.count(tile)
     reads = problem.reads(tile)
     terms, grown = 0.0, float(reads)
     for i in _order(problem.axes):
@@ -63,8 +63,8 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         grown *= tile[i + 1] / ((tile[i + 1] - 1) * axis.stride + axis.reach)
         terms += grown * axis.size
     kind = "taps" if problem.dtype == "int64" else "rows"
-    seconds = len(tiles) * problem.rank * (terms * rates[f"direct.{kind}.product.{problem.dtype}"] + 2 * len(problem.active) * rates["block"])
-    seconds += copy + len(tiles) * reads * len(problem.active) * problem.rank * rates["copy.sample"]
+    seconds = tiles * problem.rank * (terms * rates[f"direct.{kind}.product.{problem.dtype}"] + 2 * len(problem.active) * rates["block"])
+    seconds += copy + tiles * reads * len(problem.active) * problem.rank * rates["copy.sample"]
     return Cost(seconds, 5 * reads * item + 16 * prod(tile), problem.taps * item, tile, "axis by axis")
 
 
@@ -135,7 +135,7 @@ def _fuses(problem: Problem) -> bool:
         problem.dtype != "int64"
         and all(a.stride == 1 for a in problem.axes)
         and all(a.idle for a in problem.axes[: max(slots.z, 0)])
-        and not (problem.elementwise and any(a.size > CHUNK for a in problem.axes))
+        and all(a.size <= CHUNK[problem.elementwise] for a in problem.axes)
     )
 
 

@@ -30,7 +30,7 @@ def refuses(problem: Problem) -> str:
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item, rates = problem.itemsize, machine.rates
     tile = problem.tile(max(int(min(machine.cache / 4, limit / 8) / item), 1))
-    tiles = len(problem.grid(tile))
+    tiles = problem.count(tile)
     terms = problem.results * problem.taps * (1 if problem.reduce == "product" else 2)
     seconds = terms * rates[f"shift_add.{problem.dtype}"] + problem.samples * rates["copy.sample"]
     seconds += tiles * (rates["block"] + problem.taps * problem.outputs * rates["shift_add.call"])
@@ -58,7 +58,7 @@ def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cva
             piece = tile[(slice(None), first + c, *map(slice, starts, stops, [a.stride for a in problem.axes]))]
             _term(problem.reduce, piece, w[o, count - 1], v[o, count - 1], term)
             chunk += term
-            if count % CHUNK == 0:  # a running sum's error grows with its length
+            if count % CHUNK[True] == 0:  # a running sum's error grows with its length
                 total[:, o] += chunk
                 chunk.fill(0)
         total[:, o] += chunk

@@ -108,7 +108,7 @@ def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost
         volume = problem.groups * channels + problem.outputs
         scratch = points * item * (3 * problem.groups * channels + 4 * problem.outputs)
         shared = 2 * pairs * prod(_length(problem.axes[i], block[i], phased) for i in folds) * item * 2
-        tiles = prod(-(-n // t) for n, t in zip((problem.batch, *problem.out), tile, strict=True))
+        tiles = problem.count(tile)
         rate = rates[f"fft.{dtype}"] if points * item * 4 < machine.cache else rates[f"fft.large.{dtype}"]
         seconds = tiles * (volume * points * log2(max(points, 2)) * rate + pairs * points * rates[f"fft.multiply.{dtype}"])
         seconds += tiles * (rates["block"] + rates["fft.call"] * (1 + pairs)) + problem.samples * rates["copy.sample"]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sash.errors import ArgumentError, KindError, unknown
+from sash.arrays.numpy_ import settle_dtype
+from sash.errors import ArgumentError, unknown
 from sash.ops import correlate as filters_
 from sash.ops import gaussian as gaussian_
 from sash.ops import similarity as similarity_
@@ -70,10 +71,7 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
     if len(shapes) != count:
         raise ArgumentError(f"plan({verb!r}) takes {count} shape{'s' if count > 1 else ''}, got {len(shapes)}.")
     extents = [(s,) if isinstance(s := ints("shape", shape), int) else s for shape in shapes]
-    try:
-        kind = np.dtype(input_dtype)
-    except TypeError:
-        raise KindError(f"input_dtype={input_dtype!r} is no element type that NumPy knows.") from None
+    kind = settle_dtype("input_dtype", input_dtype)
     problem = lowered(kind, *extents, **settings)
     how = settings.get("method", "auto"), settings.get("max_memory")
     composed = verb == "similarity" and problem.reduce == "product"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, fill, sound
+from sash.arrays.numpy_ import Array, fill, settle_dtype, sound
 from sash.arrays.weights import Weights
 from sash.axis import BOUNDARIES, Axis
 from sash.errors import ArgumentError, KindError, unknown
@@ -60,7 +60,7 @@ class Settings(NamedTuple):
             stride=stride if type(stride) is int else ints("stride", stride),
             dilation=dilation if type(dilation) is int else ints("dilation", dilation),
             padding=padding if type(padding) in (int, str) else settle_padding(padding),
-            dtype=self.dtype if self.dtype is None else np.dtype(self.dtype),
+            dtype=self.dtype if self.dtype is None else settle_dtype("dtype", self.dtype),
         )
 
 
@@ -102,7 +102,7 @@ def settle_axes(axes: object, ndim: int, count: int | None, x: str = "x") -> tup
 @lru_cache(maxsize=4096)
 def all_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, boundary: str) -> tuple[Axis, ...]:
     """One Axis per axis of x: the window's where it slides, idle ones elsewhere."""
-    slid = window.over([shape[a] for a in axes], boundary)
+    slid = window.over([shape[a] for a in axes], boundary, axes)
     found = [Axis(n, 1, 1, 1, 0, n, "zero") for n in shape]
     for a, axis in zip(axes, slid, strict=True):
         if axis.n == 0 and boundary not in ("zero", "constant") and (axis.start < 0 or axis.stop > 0):
@@ -192,13 +192,14 @@ def lower(
     return Lowered(problem, types, problem.out, axes, order, tuple(spread), cval, settings)
 
 
-def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any], settings: Settings) -> Array:
+def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any], settings: Settings, rounded: Any = None) -> Array:
     """Slide a kernel of element type `kind` over x.
 
     `kernel.array` has one axis per slid axis; or `kernel.terms` holds products of one 1-D kernel per slid axis.
+    `rounded`: an integer type that holds every result, which is stored rounded to nearest even.
     """
     if not x.ndim:  # a scalar is one sample with nothing to slide over
-        return over(x[None], kernel, sizes, kind, settings)[0, ...]
+        return over(x[None], kernel, sizes, kind, settings, rounded)[0, ...]
     low = lower(x.shape, x.dtype, sound(x), sizes, kind, len(kernel.terms or ()), *settings.plain())
     problem, cval = low.problem, low.cval
     if kernel.terms is not None:
@@ -213,7 +214,9 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
         x = fill(x[None, None], problem.axes, x.dtype.newbyteorder("=").name, cval)[0, 0]
         problem = problem._replace(axes=tuple(a.moved(n, 0, n) for a, n in zip(problem.axes, x.shape, strict=True)))
         cval = 0j
-    y = np.empty(low.out, low.types.result)
+    y = np.empty(low.out, rounded or low.types.result)
+    if rounded:
+        problem = problem._replace(result=y.dtype.name)
     if not y.size:
         return y
     if low.types.exact:
@@ -294,15 +297,16 @@ def _worth_measuring(settings: Settings, problem: Problem) -> bool:
 def _factored(problem: Problem, kernel: Weights, settings: Settings) -> Problem:
     """The problem with the kernel's rank, where it has few enough terms to be of use or they were asked for."""
     assert kernel.array is not None
-    if kernel.array.dtype.kind == "c" or not problem.finite:
+    if kernel.array.dtype.kind == "c" or not problem.finite or (problem.elementwise and not problem.bits):
         return problem
     dense = kernel.array[0, 0]
     long = [i for i, n in enumerate(dense.shape) if n > 1]
     if not long:
         return problem
-    terms = factors(dense.squeeze(), problem.dtype, exact=bool(problem.bits))
     wanted = settings.separable is True or settings.method == "separable"
-    if terms is None or not (wanted or len(terms) * sum(a.size for a in problem.axes) < 2 * problem.taps):
+    most = dense.size if wanted else dense.size // sum(dense.shape[i] for i in long)
+    terms = factors(dense.squeeze(), problem.dtype, bool(problem.bits), most)
+    if terms is None:
         return problem
     kernel.terms = tuple(_per_axis(dict(zip(long, term, strict=True)), dense.ndim) for term in terms)
     return problem._replace(rank=len(terms))

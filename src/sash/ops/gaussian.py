@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, asarray
+from sash.arrays.numpy_ import Array, asarray, settle_dtype
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError
 from sash.ops.filters import Settings, over, settle_axes
@@ -126,16 +126,14 @@ def gaussian_blur(
     where = settle_axes(axes, x.ndim, None)
     kernels = blur_kernels(sigma, order, truncate, size, len(where))
     compute = settle_blur_type(x.dtype)
-    if dtype is None:
-        result = compute
-    else:
-        result = np.dtype(dtype)
-        if result.kind in "iu":
-            _check_range(x.dtype, result, order, cval if boundary == "constant" else 0)
+    result, rounded = compute if dtype is None else settle_dtype("dtype", dtype), None
+    if result.kind in "iu":
+        _check_range(x.dtype, result, order, cval if boundary == "constant" else 0)
+        result, rounded = compute, result
     settings = Settings(where, 1, 1, "same", boundary, cval, result, "auto", method, accuracy, max_memory)
     if not where:
-        return over(x, Weights(np.ones(())), (), compute, settings)
-    return over(x, Weights(None, (kernels,)), tuple(len(k) for k in kernels), compute, settings)
+        return over(x, Weights(np.ones(())), (), compute, settings, rounded)
+    return over(x, Weights(None, (kernels,)), tuple([len(k) for k in kernels]), compute, settings, rounded)
 
 
 def blur_kernels(sigma: Any, order: Any, truncate: float, size: Any, count: int) -> tuple[Array, ...]:

@@ -68,7 +68,7 @@ def _mass(kernel: Weights) -> tuple[int, int]:
 def _ranges(x: Array) -> Iterator[tuple[int, int]]:
     """What x's values lie between: first by its type, then by its values."""
     yield type_range(x.dtype)
-    if x.dtype.itemsize > 1 and x.size:
+    if x.size:
         yield int(x.min()), int(x.max())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.errors import MemoryLimit
+from sash.methods import named
 from sash.plan import Plan
 from sash.planning import choose
 from sash.problem import Problem
@@ -39,10 +40,10 @@ def correlation(problem: Problem) -> Problem:
 
 def worth_expanding(problem: Problem, method: str) -> bool:
     """Whether (x-t)^2 is better summed as x^2 - 2xt + t^2: where a fast correlation beats summing differences."""
-    if problem.elementwise or method in ("direct", "shift_add"):
+    if problem.elementwise:
         return False
     if method != "auto":
-        return True
+        return bool(named(method).refuses(problem))
     differences = choose(problem, "auto", None, workers())
     return 1.5 * choose(correlation(problem), "auto", None, workers()).seconds < differences.seconds
 
@@ -89,8 +90,9 @@ def score_by_moments(
                 variance = squares
                 scale = float(np.max(block * block, initial=0.0, where=np.isfinite(block)))
                 variance[variance <= NOISE * scale * 1e-3] = 0
-            score = product / np.sqrt(variance * _along(power.reshape(-1), variance))
-            score[(variance == 0) | np.broadcast_to(_along(power.reshape(-1), variance) == 0, variance.shape)] = 0
+            spread = variance * _along(power.reshape(-1), variance)
+            score = product / np.sqrt(spread)
+            score[spread == 0] = 0
             out[...] = np.clip(score, -1, 1)
 
 

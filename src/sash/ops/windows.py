@@ -46,7 +46,7 @@ def windows(x: Any, size: Any, *, axes: Any = None, stride: Any = 1, dilation: A
     sizes = ints("size", size)
     where = settle_axes(axes, x.ndim, len(sizes) if isinstance(sizes, tuple) else None)
     window = Window(sizes, stride=stride, dilation=dilation)
-    slid = window.over([x.shape[a] for a in where])
+    slid = window.over([x.shape[a] for a in where], "zero", where)
     cut: list[slice] = [slice(None)] * x.ndim
     for a, axis in zip(where, slid, strict=True):
         cut[a] = slice(None, None, axis.stride)

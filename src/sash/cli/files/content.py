@@ -31,7 +31,6 @@ class Content:
     header: object = None
     """What the same format wants back when a result is written."""
 
-
     def holding(self, array: NDArray[Any], header: object = None) -> Content:
         """The same place in space with other numbers; `header` is the new one where the place has changed."""
         return replace(self, array=array, header=header or self.header)

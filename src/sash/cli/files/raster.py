@@ -53,5 +53,5 @@ def write(path: Path, content: Content) -> None:
     """PNG without loss, JPEG at quality 95."""
     array = content.array
     array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    options = {} if path.suffix == ".png" else {"quality": 95}
+    options: dict[str, Any] = {} if path.suffix == ".png" else {"quality": 95}
     imageio.imwrite(path, np.ascontiguousarray(array), plugin="pillow", is_batch=False, **options)

@@ -302,3 +302,18 @@ def carry(typing: Any, cell: Any, c: Any, y: Any, i: Any, add: Any, left: Any, l
         return context.get_dummy_value()
 
     return types.void(cell, types.int64, y, types.int64, types.int64, types.int64, lanes), code
+
+
+@intrinsic  # type: ignore[misc]
+def fetch(typing: Any, x: Any, i: Any) -> Any:
+    """Asks for the cache line of x[i], to be read soon; a hint, nothing is touched."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(x)(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.PointerType())
+        shape = ir.FunctionType(ir.VoidType(), [ir.PointerType(), SHORT, SHORT, SHORT])
+        function = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0")
+        builder.call(function, [pointer, SHORT(0), SHORT(2), SHORT(1)])
+        return context.get_dummy_value()
+
+    return types.void(x, types.int64), code
