@@ -1,10 +1,19 @@
 """Memory that sash asks for starts as NaN (integers: a value no answer has), so that an unwritten corner shows."""
 
+import importlib
+import pkgutil
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+import sash
+
+for _, name, _ in pkgutil.walk_packages([str(Path(sash.__file__).parent)], "sash."):
+    if name.split(".")[1] in ("arrays", "methods", "ops", "running", "tiles"):
+        importlib.import_module(name)  # else those that load on first use would get NumPy itself
 
 
 class Poisoned(types.ModuleType):

@@ -1,6 +1,6 @@
 """Run by test_plan.py in a process of its own: what a call takes in memory, beside what its plan predicts.
 
-python resident.py CALL METHOD   ->   {"taken": bytes, "predicted": bytes, "limit": bytes or null}
+python resident.py CALL METHOD   ->   {"taken": bytes, "predicted": bytes, "limit": bytes or null, ...} or {"refused": why}
 """
 
 import json
@@ -59,12 +59,16 @@ def main(call, method):
         name, arrays, settings = job(call, small)
         settings["method"] = method
         shapes = [a.shape for a in arrays]
-        plan = sash.plan(name, *shapes, input_dtype=str(arrays[0].dtype), **{k: v for k, v in settings.items() if k != "separable"})
+        known = {k: v for k, v in settings.items() if k != "separable"}
+        try:
+            plan = sash.plan(name, *shapes, input_dtype=str(arrays[0].dtype), **known)
+        except sash.SashError as refusal:
+            return print(json.dumps({"refused": str(refusal)}))
         Path("/proc/self/clear_refs").write_text("5")
         before = status("VmRSS")
         result = getattr(sash, name)(*arrays, **settings)
         taken = status("VmHWM") - before - result.nbytes
-    print(json.dumps({"taken": taken, "predicted": plan.scratch, "limit": settings.get("max_memory"), "ran": plan.method}))
+    return print(json.dumps({"taken": taken, "predicted": plan.scratch, "limit": settings.get("max_memory"), "ran": plan.method}))
 
 
 if __name__ == "__main__":

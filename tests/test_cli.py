@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 from typer.testing import CliRunner
 
@@ -86,6 +87,10 @@ def test_help_lists_all_commands() -> None:
     text = call("--help").stdout
     assert all(f" {name} " in text for name in NAMES)
     assert call().exit_code in (0, 2)
+
+
+def test_the_version_is_the_librarys() -> None:
+    assert done("--version") == f"sash {sash.__version__}\n"
 
 
 def test_help_reads_the_indexes() -> None:
@@ -233,6 +238,18 @@ def test_match_draws_the_place(folder: Path) -> None:
     assert (drawn[around] == (255, 60, 0)).all()
     np.testing.assert_array_equal(drawn[~around], np.repeat(GREY[..., None], 3, -1)[~around])
     assert "found.png exists and is kept" in refused("match", "grey.png", "cut.png", "--out", "found.png")
+
+
+def test_a_picture_and_an_array_are_matched_as_pictures(folder: Path) -> None:
+    np.save("cut.npy", PHOTO[11:20, 23:31])
+    assert json.loads(done("match", "photo.png", "cut.npy", "--json"))["position"] == [11, 23]
+
+
+def test_four_channels_of_floats_are_no_transparency(folder: Path) -> None:
+    bands = RNG.normal(size=(20, 30, 4)).astype(np.float32)
+    tifffile.imwrite("bands.tif", bands, photometric="minisblack", planarconfig="contig", metadata={"axes": "YXS"})
+    tifffile.imwrite("cut.tif", bands[3:9, 4:10], photometric="minisblack", planarconfig="contig", metadata={"axes": "YXS"})
+    assert json.loads(done("match", "bands.tif", "cut.tif", "--json"))["position"] == [3, 4]
 
 
 def test_match_with_nan(folder: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sash
-from sash.cli import demo, files, samples
+from sash.cli import demo, files, pictures, samples
 from sash.cli.app import app
 from sash.cli.jobs import Job, Peer
 
@@ -61,7 +61,10 @@ def test_an_answer_that_differs_is_told(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_difference_is_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "do", lambda number, job: (job.run(), number != 3))
+    monkeypatch.setattr(demo, "do", lambda number, job: (None, number != 3))
+    monkeypatch.setattr(demo, "sought", lambda photo, templates: True)
+    for picture in ("brain", "strided", "matched"):
+        monkeypatch.setattr(pictures, picture, lambda *drawn: None)
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
     assert result.exit_code == demo.DIFFERS, result.output
     assert "Some answers differ" in result.stdout

@@ -122,6 +122,19 @@ def test_tiff_axes_are_kept(tmp_path: Path) -> None:
     assert files.read(tmp_path / "b.tif").space == (1, 2, 3)
 
 
+@pytest.mark.parametrize("shape", [(3, 20, 30), (20, 30, 4), (5, 20, 30, 3), (2, 3, 20, 30)])
+def test_tiff_colours_in_any_order_come_back(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    planes = "separate" if shape[-1] == 30 else "contig"
+    tifffile.imwrite(tmp_path / "a.tif", colours, photometric="rgb", planarconfig=planes)
+    read = files.read(tmp_path / "a.tif")
+    files.write(tmp_path / "b.tif", read, force=False)
+    back = files.read(tmp_path / "b.tif")
+    np.testing.assert_array_equal(back.array, colours)
+    assert back.space == read.space
+    assert len(read.space) == len(shape) - 1
+
+
 # --- what cannot be read ---------------------------------------------------------------------------------------------
 
 

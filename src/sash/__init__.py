@@ -3,20 +3,45 @@
 >>> import numpy as np, sash
 >>> sash.correlate(np.arange(8), [1, -2, 1], stride=2)
 array([0, 0, 0])
+
+Names are loaded when first used (PEP 562), so that ``import sash`` costs next to nothing.
 """
 
-from sash.errors import SashError
-from sash.ops.correlate import convolve, correlate, separable_filter
-from sash.ops.explain import plan
-from sash.ops.gaussian import gaussian_blur, gaussian_kernel
-from sash.ops.separation import Separation, separate
-from sash.ops.similarity import similarity
-from sash.ops.windows import windows
-from sash.plan import Plan
-from sash.tiles import threads
-from sash.window import Window
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sash.errors import SashError
+    from sash.ops.correlate import convolve, correlate, separable_filter
+    from sash.ops.explain import plan
+    from sash.ops.gaussian import gaussian_blur, gaussian_kernel
+    from sash.ops.separation import Separation, separate
+    from sash.ops.similarity import similarity
+    from sash.ops.windows import windows
+    from sash.plans import Plan
+    from sash.tiles import threads
+    from sash.window import Window
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Plan": "plans",
+    "SashError": "errors",
+    "Separation": "ops.separation",
+    "Window": "window",
+    "convolve": "ops.correlate",
+    "correlate": "ops.correlate",
+    "gaussian_blur": "ops.gaussian",
+    "gaussian_kernel": "ops.gaussian",
+    "plan": "ops.explain",
+    "separable_filter": "ops.correlate",
+    "separate": "ops.separation",
+    "similarity": "ops.similarity",
+    "threads": "tiles",
+    "windows": "ops.windows",
+}
+"""Every public name, and the module that it lives in."""
 
 __all__ = [
     "Plan",
@@ -34,3 +59,17 @@ __all__ = [
     "threads",
     "windows",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sash' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"sash.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -27,6 +27,10 @@ class Machine:
     """Bytes of second-level cache of one core: tiles are made to fit."""
     rates: Mapping[str, float]
 
+    def seconds(self, work: Mapping[str, float]) -> float:
+        """What this much work takes one thread; each entry is an amount in the unit of its rate."""
+        return sum(amount * self.rates[name] for name, amount in work.items())
+
     def __hash__(self) -> int:
         return hash((self.name, self.date, self.cores, self.cache))
 

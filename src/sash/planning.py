@@ -10,7 +10,7 @@ from functools import lru_cache
 from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, machine
 from sash.methods import METHODS, Method, named
-from sash.plan import Candidate, Plan, describe, size
+from sash.plans import Candidate, Plan, describe, size
 from sash.problem import Problem
 
 ALONE = 3e-4
@@ -50,11 +50,12 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
         return Candidate(method.NAME, 0.0, 0, 0, refusal, None)
     # Blocks are sized for all cores of the machine, not for `workers`: fewer threads must give the same bits.
     cost = method.cost(problem, here, limit / here.cores if limit != float("inf") else limit)
+    seconds = here.seconds(cost.work)
     room = workers if limit == float("inf") else int((limit - cost.shared) // max(cost.scratch, 1))
-    crew = max(1, min(workers, problem.count(cost.tile), room)) if cost.seconds > ALONE else 1
+    crew = max(1, min(workers, problem.count(cost.tile), room)) if seconds > ALONE else 1
     scratch = cost.shared + crew * cost.scratch
     over = f"needs {size(scratch)} of scratch, more than max_memory={size(limit)}" if scratch > limit else ""
-    share = cost.seconds / crew * (1 + (crew - 1) * here.rates["crew"]) + (here.rates["crew.call"] if crew > 1 else 0.0)
+    share = seconds / crew * (1 + (crew - 1) * here.rates["crew"]) + (here.rates["crew.call"] if crew > 1 else 0.0)
     return Candidate(method.NAME, share, scratch, crew, over, cost)
 
 

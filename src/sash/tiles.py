@@ -20,7 +20,7 @@ from sash.arrays.weights import Weights
 from sash.errors import ArgumentError
 from sash.machine import usable_cores
 from sash.methods import named
-from sash.plan import Plan
+from sash.plans import Plan
 from sash.problem import Box
 
 if TYPE_CHECKING:

@@ -5,18 +5,19 @@ Imports: the commands.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from sash import __version__
 from sash.cli.blur import blur
 from sash.cli.correlate import correlate
 from sash.cli.demo import demo
 from sash.cli.match import match
 from sash.cli.plan import plan
 from sash.cli.shape import shape
-from sash.cli.terminal import refuse
+from sash.cli.terminal import refuse, say
 from sash.errors import SashError
 
 COMMANDS = (demo, blur, correlate, match, shape, plan)
@@ -47,8 +48,17 @@ app = typer.Typer(
 )
 
 
+def version(wanted: bool) -> None:
+    """Say it and end."""
+    if wanted:
+        say(f"sash {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def sash() -> None:
+def sash(
+    shown: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")] = False,
+) -> None:
     """Everything that slides a window over an array.
 
     sash finds the fastest way that gives the right answer

@@ -41,14 +41,13 @@ def blur(
     Colours and time points are not mixed. Integers come back
     in their own type, rounded; floats stay floats, and so do
     derivatives (--order) and volumes that their header scales.
-    NIfTI keeps its header and affine.
+    NIfTI keeps its header and affine. Every axis of an .npy
+    is blurred, unless --axes names some.
 
     [bold]Examples[/]
       sash blur photo.jpg soft.jpg --sigma 2
       sash blur brain.nii.gz soft.nii.gz --sigma 3mm
       sash blur stack.tif edges.tif -s 1 --order 1,0,0
-    \f
-    Whatever is refused is refused before the work.
     """
     files.allow(target, force=force)
     typed = values.lengths("--sigma", sigma)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -21,7 +21,10 @@ from sash.cli.extras import needed
 from sash.cli.files import FileError
 from sash.cli.match import best
 from sash.cli.terminal import console, say, waiting
-from sash.plan import duration
+from sash.plans import duration
+
+if TYPE_CHECKING:  # the peers bring SciPy
+    from sash.cli.jobs import Job
 
 Array = NDArray[Any]
 
@@ -82,10 +85,10 @@ def make(folder: Path) -> None:
         raise FileError(f"--out {folder} cannot be a folder ({failed.strerror}); choose another.") from None
 
 
-def do(number: int, job: Any) -> tuple[Array, bool]:
+def do(number: int, job: Job) -> tuple[Array, bool]:
     """Do a job both ways and show them; the answer, and whether the usual ways agree with it."""
     say(f"\n{number}. {job.title}\n   sash.{job.call}\n")
-    with waiting("sash"):
+    with waiting(f"sash.{job.call}"):
         _, first = timed(job.run, runs=1)
         result, ours = timed(job.run)
     say(str(job.plan))

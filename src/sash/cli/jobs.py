@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import sash
 from sash.cli import peers
 from sash.cli.values import by
-from sash.plan import Plan, size
+from sash.plans import Plan, size
 
 Array = NDArray[Any]
 

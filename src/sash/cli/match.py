@@ -55,15 +55,16 @@ def match(
     with waiting(f"reading {image.name} and {template.name}"):
         where, what = opaque(image, files.read(image)), opaque(template, files.read(template))
     x, t = where.array, what.array
-    how["channel_axis"] = channels(image, where, template, what)
+    space = min(where.space, what.space, key=len)  # of a picture, where only the other is an .npy
+    how["channel_axis"] = channels(f"{image} has shape {x.shape} and {template} has shape {t.shape}", x, t, space)
     if out is not None:
-        files.check(out, np.dtype(np.uint8), drawing.drawable(x.shape, where.space), force=force)
+        files.check(out, np.dtype(np.uint8), drawing.drawable(x.shape, space), force=force)
     with waiting(f"looking for {template.name}"), limited(threads):
         scores = sash.similarity(x, t, **how)
     position, score = best(scores, steps)
-    size = tuple(t.shape[a] for a in what.space)
+    size = tuple(t.shape[a] for a in space)
     if out is not None:
-        files.write(out, files.Content(drawing.boxed(x, position, size), where.space), force=force)
+        files.write(out, files.Content(drawing.boxed(x, position, size), space), force=force)
     if as_json:
         say_json({"position": position, "score": score, "size": size, "metric": metric})
     else:
@@ -84,7 +85,7 @@ def best(scores: NDArray[Any], stride: int | tuple[int, ...]) -> tuple[tuple[int
 def opaque(path: Path, content: files.Content) -> files.Content:
     """A picture without its alpha channel, which must not say anything."""
     x = content.array
-    if x.ndim != 3 or content.space != (0, 1) or x.shape[2] not in (2, 4):
+    if x.dtype.kind != "u" or content.space != (0, 1) or x.shape[2:] not in ((2,), (4,)):
         return content
     if (x[..., -1] != np.iinfo(x.dtype).max).any():
         raise ArgumentError(f"{path} is transparent in places, which a template cannot be matched with; save it without transparency.")
@@ -92,16 +93,13 @@ def opaque(path: Path, content: files.Content) -> files.Content:
     return content.holding(np.ascontiguousarray(solid))
 
 
-def channels(image: Path, where: files.Content, template: Path, what: files.Content) -> int | None:
+def channels(shapes: str, x: NDArray[Any], t: NDArray[Any], space: tuple[int, ...]) -> int | None:
     """The channel axis that image and template share; refuses colour against grey."""
-    x, t = where.array, what.array
-    if x.ndim != t.ndim or len(where.space) != len(what.space):
-        raise ArgumentError(
-            f"{image} has shape {x.shape} and {template} has shape {t.shape}; both must have the same axes (both grey, or both in colour)."
-        )
-    outside = [a for a in range(t.ndim) if a not in what.space]
+    if x.ndim != t.ndim:
+        raise ArgumentError(f"{shapes}; both must have the same axes (both grey, or both in colour).")
+    outside = [a for a in range(t.ndim) if a not in space]
     if any(x.shape[a] != t.shape[a] for a in outside):
-        raise ArgumentError(f"{image} has shape {x.shape} and {template} has shape {t.shape}; their channels must agree.")
+        raise ArgumentError(f"{shapes}; their channels must agree (both grey, or both in colour).")
     if len(outside) > 1:
-        raise ArgumentError(f"{template} has {len(outside)} axes that are not space {tuple(outside)}; one channel axis at most.")
+        raise ArgumentError(f"{shapes}; axes {outside} are not space, and one of channels is the most there can be.")
     return outside[0] if outside else None

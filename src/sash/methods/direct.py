@@ -23,6 +23,9 @@ from sash.methods.method import Cost
 from sash.problem import REDUCTIONS, Box, Problem
 
 NAME = "direct"
+BLOCK = 96
+"""Bytes of a row that the kernels make at once, nearly: shorter rows cost as much."""
+
 STRIP = 32
 """Blocks at the two ends of a row are at least this long: shorter ones waste the SIMD lanes."""
 
@@ -38,19 +41,25 @@ def refuses(problem: Problem) -> str:
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
-    item, rates = problem.itemsize, machine.rates
-    samples = int(min(machine.cache / 2, limit / 2) / item)
-    tile = problem.tile(max(samples, 1))
-    work = problem.results * problem.taps
-    kind = "rows" if _shares_rows(problem.axes) and problem.dtype != "int64" else "taps"
-    seconds = work * rates[f"direct.{kind}.{problem.reduce}.{problem.dtype}"] + problem.results * rates["direct.result"]
-    copied = problem.samples if not _in_place(problem) else 0
-    seconds += copied * rates["copy.sample"] + problem.count(tile) * rates["block"]
-    rows = prod(tile[:-1]) * 16
-    scratch = problem.reads(tile) * item * (2 if problem.axes[-1].stride > 1 else 1) + rows + problem.taps * 24
+    item = problem.itemsize
+    tile = problem.tile(max(int(min(machine.cache / 2, limit / 2) / item), 1))
+    last = _last(problem.axes)
+    row = prod(problem.out[last:])
+    lanes = BLOCK // item
+    terms = problem.results // row * (-(-row // lanes) * lanes) * problem.taps if row else 0
+    kind = "rows" if _shares_rows(problem.axes) and problem.dtype != "int64" and row >= STRIP else "taps"
+    work = {
+        f"direct.{kind}.{problem.reduce}.{problem.dtype}": terms,
+        f"result.{problem.dtype}": problem.results,
+        "copy.sample": 0 if _in_place(problem) else problem.samples,
+        "split.sample": problem.samples if problem.axes[last].stride > 1 else 0,
+        "block": len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile),
+    }
+    rows = prod(tile[: last + 1]) * 16
+    scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
     if problem.result != problem.dtype:
         scratch += prod(tile) * problem.outputs * item
-    return Cost(seconds, scratch, problem.taps * problem.outputs * item * 2, tile)
+    return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile)
 
 
 def boxes(problem: Problem, cost: Cost) -> list[Box]:

@@ -29,16 +29,19 @@ def refuses(problem: Problem) -> str:
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
-    item, rates = problem.itemsize, machine.rates
+    item = problem.itemsize
     wide = problem.taps + problem.outputs // problem.groups * 2
     room = min(4 * machine.cache, limit / 2)
     tile = _block(problem, max(int(room / (item * wide)), 1))
     tiles = problem.count(tile)
-    seconds = problem.results * problem.taps * rates[f"gemm.{problem.dtype}"] + problem.samples * rates["copy.sample"]
-    seconds += problem.batch * prod(problem.out) * problem.taps * problem.groups * rates["gemm.window"]
-    seconds += tiles * problem.groups * rates["block"]
+    work = {
+        f"gemm.{problem.dtype}": problem.results * problem.taps,
+        "gemm.window": problem.batch * prod(problem.out) * problem.taps * problem.groups,
+        "copy.sample": problem.samples,
+        "block": tiles * problem.groups,
+    }
     scratch = (problem.reads(tile) + prod(tile) * (wide + problem.outputs)) * item
-    return Cost(seconds, scratch, problem.taps * problem.outputs * item, tile)
+    return Cost(work, scratch, problem.taps * problem.outputs * item, tile)
 
 
 def _block(problem: Problem, positions: int) -> tuple[int, ...]:

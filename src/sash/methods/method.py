@@ -6,6 +6,7 @@ Imports: problem, machine, arrays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,9 +18,9 @@ from sash.problem import Box, Problem
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Predicted seconds on one thread; scratch bytes of each worker and of all together; the tile they are for."""
+    """Work, by the name of its rate on the machine; scratch bytes of each worker and of all; the tile they are for."""
 
-    seconds: float
+    work: Mapping[str, float]
     scratch: int
     shared: int
     tile: tuple[int, ...]

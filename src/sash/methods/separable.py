@@ -40,32 +40,40 @@ def refuses(problem: Problem) -> str:
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
-    item, rates = problem.itemsize, machine.rates
-    copy = problem.samples * rates["copy.sample"]
+    item = problem.itemsize
     if _fuses(problem):
-        tile = _bands(problem, machine)
+        tile = _bands(problem)
         while _fused_scratch(problem, tile) * item > limit and max(tile) > 1:
             i = max(range(len(tile)), key=tile.__getitem__)
             tile = (*tile[:i], -(-tile[i] // 2), *tile[i + 1 :])
         taps = sum(a.size for a in problem.axes if a.size > 1)
-        seconds = problem.rank * problem.results * taps * rates[f"separable.{problem.dtype}"]
-        seconds += problem.rank * problem.results * rates["separable.result"] + (0 if problem.straight else copy)
-        seconds += problem.count(tile) * rates["block"]
+        work = {
+            f"separable.{problem.dtype}": problem.rank * problem.results * taps,
+            f"separable.pass.{problem.dtype}": problem.rank * problem.results * sum(a.size > 1 for a in problem.axes),
+            f"result.{problem.dtype}": problem.results,
+            "copy.sample": 0 if problem.straight else problem.samples,
+            "block": problem.count(tile) * problem.rank,
+        }
         scratch = _fused_scratch(problem, tile) * item
-        return Cost(seconds, scratch, problem.taps * item, tile, "fused")
-    samples = int(min(machine.cache / 2, limit / 6) / item)
-    tile = problem.tile(max(samples, 1))
-    tiles = problem.count(tile)
-    reads = problem.reads(tile)
-    terms, grown = 0.0, float(reads)
+        return Cost(work, scratch, problem.taps * item, tile, "fused")
+    tile = problem.tile(max(int(min(machine.cache / 2, limit / 6) / item), 1))
+    tiles, reads = problem.count(tile), problem.reads(tile)
+    terms = made = 0.0
+    grown = float(reads)
     for i in _order(problem.axes):
         axis = problem.axes[i]
         grown *= tile[i + 1] / ((tile[i + 1] - 1) * axis.stride + axis.reach)
         terms += grown * axis.size
-    kind = "taps" if problem.dtype == "int64" else "rows"
-    seconds = tiles * problem.rank * (terms * rates[f"direct.{kind}.product.{problem.dtype}"] + 2 * len(problem.active) * rates["block"])
-    seconds += copy + tiles * reads * len(problem.active) * problem.rank * rates["copy.sample"]
-    return Cost(seconds, 5 * reads * item + 16 * prod(tile), problem.taps * item, tile, "axis by axis")
+        made += grown
+    kind = "taps.product" if problem.dtype == "int64" else "rows.product"
+    work = {
+        f"direct.{kind}.{problem.dtype}": tiles * problem.rank * terms,
+        f"result.{problem.dtype}": tiles * problem.rank * made,
+        "copy.sample": problem.samples,
+        "split.sample": tiles * reads * problem.rank if any(a.stride > 1 for a in problem.axes) else 0,
+        "block": tiles * problem.rank * len(problem.active),
+    }
+    return Cost(work, 5 * reads * item + 16 * prod(tile), problem.taps * item, tile, "axis by axis")
 
 
 def boxes(problem: Problem, cost: Cost) -> list[Box]:
@@ -139,7 +147,7 @@ def _fuses(problem: Problem) -> bool:
     )
 
 
-def _bands(problem: Problem, machine: Machine) -> tuple[int, ...]:
+def _bands(problem: Problem) -> tuple[int, ...]:
     """Blocks for the fused kernel: whole in z, bands of rows, rows of at most ROW values."""
     from sash.kernels.cpu.blur import BAND
 

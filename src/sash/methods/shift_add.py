@@ -28,14 +28,18 @@ def refuses(problem: Problem) -> str:
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
-    item, rates = problem.itemsize, machine.rates
+    item = problem.itemsize
     tile = problem.tile(max(int(min(machine.cache / 4, limit / 8) / item), 1))
     tiles = problem.count(tile)
-    terms = problem.results * problem.taps * (1 if problem.reduce == "product" else 2)
-    seconds = terms * rates[f"shift_add.{problem.dtype}"] + problem.samples * rates["copy.sample"]
-    seconds += tiles * (rates["block"] + problem.taps * problem.outputs * rates["shift_add.call"])
+    steps = 1 if problem.reduce == "product" else 2
+    work = {
+        f"shift_add.{problem.dtype}": problem.results * problem.taps * steps,
+        "shift_add.call": tiles * problem.taps * problem.outputs * steps,
+        "copy.sample": problem.samples,
+        "block": tiles,
+    }
     scratch = (problem.reads(tile) + 4 * prod(tile) * problem.outputs) * item
-    return Cost(seconds, scratch, 2 * problem.taps * problem.outputs * item, tile)
+    return Cost(work, scratch, 2 * problem.taps * problem.outputs * item, tile)
 
 
 def boxes(problem: Problem, cost: Cost) -> list[Box]:

@@ -71,14 +71,14 @@ def _length(axis: Axis, m: int, phased: bool) -> int:
 
 @lru_cache(maxsize=4096)
 def fast_length(n: int) -> int:
-    """The least 2^a 3^b 5^c 7^d 11^e (d + e <= 1) of at least n.
+    """The least 2^a 3^b 5^c times 1, 7, 11, 49, 77, 121 or 343 of at least n.
 
     >>> [fast_length(n) for n in (1, 13, 97, 1000, 1025)]
     [1, 14, 98, 1000, 1029]
     """
     n = max(n, 1)
     best = 1 << (n - 1).bit_length()
-    for odd in (1, 7, 11, 49):
+    for odd in (1, 7, 11, 49, 77, 121, 343):
         five = odd
         while five < best:
             three = five
@@ -92,7 +92,7 @@ def fast_length(n: int) -> int:
 
 def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost:
     """The cheapest block, among some sizes per axis, that fits into the limit (else the smallest)."""
-    rates, dtype = machine.rates, "float64" if problem.bits else problem.dtype
+    dtype = "float64" if problem.bits else problem.dtype
     item = 4 if dtype == "float32" else 8
     folds = {i: _fold(a, phased) for i, a in enumerate(problem.axes) if a.size > 1}
     channels = problem.inputs // problem.groups * prod(len(_used(problem.axes[i], f[0])) for i, f in folds.items())
@@ -109,11 +109,17 @@ def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost
         scratch = points * item * (3 * problem.groups * channels + 4 * problem.outputs)
         shared = 2 * pairs * prod(_length(problem.axes[i], block[i], phased) for i in folds) * item * 2
         tiles = problem.count(tile)
-        rate = rates[f"fft.{dtype}"] if points * item * 4 < machine.cache else rates[f"fft.large.{dtype}"]
-        seconds = tiles * (volume * points * log2(max(points, 2)) * rate + pairs * points * rates[f"fft.multiply.{dtype}"])
-        seconds += tiles * (rates["block"] + rates["fft.call"] * (1 + pairs)) + problem.samples * rates["copy.sample"]
-        seconds += shared / item * 8 * rate
-        found = Cost(seconds, scratch, shared, tile, "x".join(str(_length(problem.axes[i], block[i], phased)) for i in folds))
+        place = "fft" if points * item * 4 < machine.cache else "fft.large"
+        work = {
+            f"{place}.{dtype}": tiles * volume * points * log2(max(points, 2)) + shared / item * 8,
+            f"fft.multiply.{dtype}": tiles * pairs * points,
+            "fft.call": tiles * (volume + pairs),
+            "split.sample": problem.samples if phased else 0,
+            "copy.sample": problem.samples,
+            "block": tiles,
+        }
+        seconds = machine.seconds(work)
+        found = Cost(work, scratch, shared, tile, "x".join(str(_length(problem.axes[i], block[i], phased)) for i in folds))
         fits = scratch + shared <= limit
         rank = (fits, -seconds if fits else -float(scratch + shared), found)
         if best is None or rank[:2] > best[:2]:

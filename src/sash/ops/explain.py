@@ -19,7 +19,7 @@ from sash.ops import similarity as similarity_
 from sash.ops.filters import Settings, lower
 from sash.ops.integers import type_range
 from sash.ops.moments import correlation, planned, worth_expanding
-from sash.plan import Plan
+from sash.plans import Plan
 from sash.planning import choose
 from sash.problem import Problem
 from sash.running import check_settings

@@ -14,7 +14,7 @@ from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.errors import MemoryLimit
 from sash.methods import named
-from sash.plan import Plan
+from sash.plans import Plan
 from sash.planning import choose
 from sash.problem import Problem
 from sash.running import run

@@ -15,7 +15,6 @@ from numba import njit
 
 from . import simd
 from .rows import down
-from .simd import stay_whole
 from .taps import spread
 
 BAND = 12  # rows filtered together, and the step to cut tasks by: a multiple of 3 and 4, the rows of a register block
@@ -63,33 +62,28 @@ def blur_scratch(A: int, B: int, D: int, dz: int, dy: int, dx: int, made: int, c
     return layout(A, B, dz, dy, (made + (D - 1) * dx) * c, made * c, min(rows, BAND)).end
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc]
+@njit(nogil=True, inline="always")  # type: ignore[misc]
 def across(
     x: Any, k: Any, y: Any, start: int, to: int, line: Any, q0: int, d: int, yp: int, m: int, n: int, add: int,
-    off: Any, room: Any, op: Any, lanes: Any, cols: Any, rows: Any, wide: Any,
+    at: Any, there: Any, zero: Any, off: Any, cell: Any, op: Any, lanes: Any, cols: Any, rows: Any, wide: Any,
 ) -> None:  # fmt: skip
     """y[to + i yp + j] (+)= sum_u k[u] x[start + line[q0 + i + u d] + j]: rows d apart share what they load."""
-    stay_whole()
     h, N = len(k), len(rows)
-    at, there, zero = room.at, room.there, room.zero
-    at[0] = start
     for phase in range(min(d, m)):
-        there[0] = to + phase * yp
+        goal = to + phase * yp
         count = (m - phase + d - 1) // d
         if h > 1 and h >= N - 1 and count >= N and n >= len(lanes) * len(cols):
-            down(
-                x, k, k, y, at, there, zero, zero, zero, line, q0 + phase, d, d * yp, count, n, h, add,
-                op, lanes, cols, rows,
-            )  # fmt: skip
+            down(x, k, y, start, goal, line, q0 + phase, d, d * yp, count, n, add, op, lanes, cols, rows)
         else:
+            at[0] = start
             for i in range(phase, m, d):
                 for u in range(h):
                     off[u] = line[q0 + i + u * d]
-                spread(x, k, k, y, at, there, zero, zero, off, n, add, room.cell, op, lanes, wide)
-                there[0] += d * yp
+                there[0] = to + i * yp
+                spread(x, k, k, y, at, there, zero, zero, off, n, add, cell, op, lanes, wide)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)  # type: ignore[misc]
 def march(
     x: Any, y: Any, kz: Any, ky: Any, kx: Any, zat: Any, yat: Any, xat: Any, y0: int, yz: int, yy: int, height: int,
     c: int, dz: int, dy: int, xlo: int, xhi: int, xsrc: int, far: int, past: Any, add: int, scratch: Any,
@@ -103,8 +97,9 @@ def march(
     """
     A, B, E = len(kz), len(ky), len(zat)
     pitch, window, plane, gathered, _ = plan
-    n, shift = len(xat) * c - room.along[-1], xsrc - xlo
-    slots = len(room.slot)
+    gap, shelf, slot, seat, goal, along, offz, offy, at, there, zero, cell = room
+    n, shift = len(xat) * c - along[-1], xsrc - xlo
+    slots = len(slot)
     for top in range(0, height, BAND):
         if not add:  # a full band again rather than a thin one: the same bits, and blocks that are filled
             top = max(min(top, height - BAND), 0)
@@ -116,7 +111,7 @@ def march(
         if apart:
             for j in range(gathered, gathered + reach * pitch):
                 scratch[j] = past[0]
-            image, line, q0, first, last = scratch, room.shelf, 0, 0, len(xat)
+            image, line, q0, first, last = scratch, shelf, 0, 0, len(xat)
         else:
             image, line, q0, first, last = x, yat, top, xlo, xhi
         straight = len(kx) == 1 and kx[0] == 1 and last - first == len(xat)
@@ -125,10 +120,10 @@ def march(
             if A > 1:
                 target, start, step, more = scratch, window + e % slots * plane, n, add * 0
             for i in range(m):
-                room.goal[i] = start + i * step
+                goal[i] = start + i * step
             if zat[e] < 0:
                 for i in range(m):
-                    for j in range(room.goal[i], room.goal[i] + n):
+                    for j in range(goal[i], goal[i] + n):
                         target[j] = target[j] + past[2] if more else past[2]
             else:
                 head = gathered if apart else zat[e] + xsrc * c
@@ -138,7 +133,7 @@ def march(
                             a, b = zat[e] + yat[top + q], gathered + q * pitch
                             for j in range(xlo * c, xhi * c):
                                 scratch[b + j] = x[a + j + shift * c]
-                            for p in room.gap:
+                            for p in gap:
                                 if xat[p] >= 0:
                                     for l in range(c):
                                         scratch[b + p * c + l] = x[a + xat[p] + l]
@@ -148,18 +143,18 @@ def march(
                     made, to, yp, onto = scratch, first * c, pitch, add * 0
                 across(
                     image, ky, made, head, to, line, q0, dy, yp, m, (last - first) * c, onto,
-                    room.offy, room, op, lanes, cols, rows, wide,
+                    at, there, zero, offy, cell, op, lanes, cols, rows, wide,
                 )  # fmt: skip
                 if not straight:
                     if not apart:
                         for i in range(0, m * pitch, pitch):
-                            for p in room.gap:
+                            for p in gap:
                                 for l in range(c):
                                     a = i + xat[p] - shift * c + l
                                     scratch[i + p * c + l] = scratch[a] if xat[p] >= 0 else past[1]
                     spread(
-                        scratch, kx, kx, target, room.seat[:m], room.goal, room.zero, room.zero, room.along, n, more,
-                        room.cell, op, lanes, wide,
+                        scratch, kx, kx, target, seat[:m], goal, zero, zero, along, n, more,
+                        cell, op, lanes, wide,
                     )  # fmt: skip
             done = e + 1 - (A - 1) * dz  # planes of output whose inputs are all in the window
             if A > 1 and done > 0 and (done % GROUP == 0 or e == E - 1):
@@ -167,13 +162,13 @@ def march(
                 if not add:  # a full group again, as above
                     count = min(GROUP, done)
                 for s in range(count + (A - 1) * dz):
-                    room.slot[s] = (done - count + s) % slots * plane
+                    slot[s] = (done - count + s) % slots * plane
                 to = y0 + (done - count) * yz + top * yy
                 lines, length = (1, m * n) if yy == n else (m, n)
                 for i in range(lines):
                     across(
-                        scratch, kz, y, window + i * n, to + i * yy, room.slot, 0, dz, yz, count, length, add,
-                        room.offz, room, op, lanes, cols, rows, wide,
+                        scratch, kz, y, window + i * n, to + i * yy, slot, 0, dz, yz, count, length, add,
+                        at, there, zero, offz, cell, op, lanes, cols, rows, wide,
                     )  # fmt: skip
 
 

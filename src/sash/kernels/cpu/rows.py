@@ -17,7 +17,7 @@ from .simd import gain, put, put_more, stay_whole, zeros
 from .taps import taps
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)  # type: ignore[misc]
 def sweep(
     x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, line: Any,
     yp: int, m: int, n: int, h: int, k: int, d: int, add: int, op: Any, lanes: Any, cols: Any, rows: Any,
@@ -67,42 +67,41 @@ def sweep(
                         put(y, b, yp, acc, cols)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)  # type: ignore[misc]
 def down(
-    x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, line: Any,
-    q0: int, dq: int, yp: int, m: int, n: int, h: int, add: int, op: Any, lanes: Any, cols: Any, rows: Any,
+    x: Any, k: Any, y: Any, start: int, to: int, line: Any, q0: int, dq: int, yp: int, m: int, n: int, add: int,
+    op: Any, lanes: Any, cols: Any, rows: Any,
 ) -> None:  # fmt: skip
-    """sweep for k = 1, image row q at line[q0 + q dq]; its loop over one column took half the time."""
+    """sweep of one image by one column of taps, where its loop over columns would take half of the time.
+
+    y[to + i yp + j] (+)= sum_u k[u] x[start + line[q0 + (i + u) dq] + j]
+    """
     stay_whole()
-    N, W, P = len(rows), len(lanes) * len(cols), len(off)
-    for r in range(len(at)):
-        for i0 in range(0, m, N):
-            i = min(i0, m - N)
-            c = q0 + i * dq
-            for o in range(len(base)):
-                for j0 in range(0, n, W):
-                    j = min(j0, n - W)
-                    acc = zeros(x, lanes, cols, rows)
-                    for p in range(P):
-                        a = at[r] + base[o] + off[p] + j
-                        t = (o * P + p) * h
-                        acc = gain(op, acc, cols, x, a + line[c], w, v, t, 1, 0, 0)
-                        if N > 2:
-                            acc = gain(op, acc, cols, x, a + line[c + dq], w, v, t + 1, 1, 0, 1)
-                        if N > 3:
-                            acc = gain(op, acc, cols, x, a + line[c + 2 * dq], w, v, t + 2, 1, 0, 2)
-                        for q in range(N - 1, h):
-                            acc = gain(op, acc, cols, x, a + line[c + q * dq], w, v, t + q, 1, 0, 3)
-                        acc = gain(op, acc, cols, x, a + line[c + h * dq], w, v, t + h, 1, 1, 3)
-                        if N > 2:
-                            acc = gain(op, acc, cols, x, a + line[c + (h + 1) * dq], w, v, t + h + 1, 1, 2, 3)
-                        if N > 3:
-                            acc = gain(op, acc, cols, x, a + line[c + (h + 2) * dq], w, v, t + h + 2, 1, 3, 3)
-                    b = to[r] + step[o] + i * yp + j
-                    if add:
-                        put_more(y, b, yp, acc, cols, i0 - i, j0 - j)
-                    else:
-                        put(y, b, yp, acc, cols)
+    N, W, h = len(rows), len(lanes) * len(cols), len(k)
+    for i0 in range(0, m, N):
+        i = min(i0, m - N)
+        q = q0 + i * dq
+        for j0 in range(0, n, W):
+            j = min(j0, n - W)
+            a = start + j
+            acc = zeros(x, lanes, cols, rows)
+            acc = gain(op, acc, cols, x, a + line[q], k, k, 0, 1, 0, 0)
+            if N > 2:
+                acc = gain(op, acc, cols, x, a + line[q + dq], k, k, 1, 1, 0, 1)
+            if N > 3:
+                acc = gain(op, acc, cols, x, a + line[q + 2 * dq], k, k, 2, 1, 0, 2)
+            for u in range(N - 1, h):
+                acc = gain(op, acc, cols, x, a + line[q + u * dq], k, k, u, 1, 0, 3)
+            acc = gain(op, acc, cols, x, a + line[q + h * dq], k, k, h, 1, 1, 3)
+            if N > 2:
+                acc = gain(op, acc, cols, x, a + line[q + (h + 1) * dq], k, k, h + 1, 1, 2, 3)
+            if N > 3:
+                acc = gain(op, acc, cols, x, a + line[q + (h + 2) * dq], k, k, h + 2, 1, 3, 3)
+            b = to + i * yp + j
+            if add:
+                put_more(y, b, yp, acc, cols, i0 - i, j0 - j)
+            else:
+                put(y, b, yp, acc, cols)
 
 
 def rows(
@@ -114,12 +113,13 @@ def rows(
     side = len(size.rows)
     if h > 1 and h >= side - 1 and m >= side and n >= len(size.lanes) * len(size.cols):
         line = np.arange(m + h - 1) * xp
-        operands = (x, w.ravel(), v.ravel(), y, at, to, base, step, off, line)
-        form = (simd.OPS[op], size.lanes, size.cols, size.rows)
-        if k == 1:
-            down(*operands, 0, 1, yp, m, n, h, add, *form)
+        w, v, form = w.ravel(), v.ravel(), (simd.OPS[op], size.lanes, size.cols, size.rows)
+        if k == 1 and len(off) == 1 and op == 0:
+            for r, o in np.ndindex(len(at), len(base)):
+                start, goal = int(at[r] + base[o] + off[0]), int(to[r] + step[o])
+                down(x, w[o * h : o * h + h], y, start, goal, line, 0, 1, yp, m, n, add, *form)
         else:
-            sweep(*operands, yp, m, n, h, k, d, add, *form)
+            sweep(x, w, v, y, at, to, base, step, off, line, yp, m, n, h, k, d, add, *form)
         return
     # Nothing to share between output rows (h = 1), or less than a block: every output row on its own.
     at = (at[:, None] + np.arange(m) * xp).ravel()

@@ -16,7 +16,7 @@ from . import simd
 from .simd import carry, gain, gain_apart, gain_narrow, put, put_more, seats, stay_whole, zeros
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)  # type: ignore[misc]
 def spread(
     x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any,
     n: int, add: int, cell: Any, op: Any, lanes: Any, wide: Any,
