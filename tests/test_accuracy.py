@@ -160,6 +160,27 @@ def test_what_is_not_finite_stays_under_its_windows(method, bad):
     assert willing >= 20
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_an_infinity_keeps_its_sign(method):
+    """What the loops give: inf where only one sign meets the window, NaN where both do or a tap is 0."""
+    rng = np.random.default_rng(8)
+    for shape, size, settings in [
+        ((40, 41), (3, 4), {"padding": "same"}),
+        ((30, 31), (5, 5), {"stride": 2, "boundary": "wrap", "padding": 3}),
+    ]:
+        x = rng.standard_normal(shape).astype(np.float32)
+        x[rng.random(shape) < 0.01] = np.inf
+        x[rng.random(shape) < 0.01] = -np.inf
+        kernel = np.multiply.outer(*(rng.choice([-2, -1, 1, 3], n) for n in size)).astype(np.float32)
+        holes = kernel.copy()
+        holes[1, 1] = 0
+        for weights in (kernel, holes) if method != "separable" else (kernel,):
+            case = plain(x, weights, **settings)
+            found = run(case, method)
+            if found is not None:
+                np.testing.assert_array_equal(np.where(np.isfinite(found), 0, found), np.where(np.isfinite(found), 0, case.answer()))
+
+
 @pytest.mark.parametrize("boundary", oracle.BOUNDARIES)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("n", "size"), [(1000, 200), (20_000, 2000), (150, 2), (40, 39)])

@@ -139,6 +139,57 @@ def test_lists_are_taken_where_numpy_would():
     assert sash.correlate(((1.0, 2.0), (3.0, 4.0)), ((1.0,),)).tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
+def test_scalars_are_taken_where_numpy_would():
+    assert sash.correlate(3, 2).tolist() == 6
+    assert sash.correlate([1, 2, 3], 2).tolist() == [2, 4, 6]
+    assert sash.gaussian_blur(5.0, 1).tolist() == 5.0
+    assert sash.correlate(np.float32(3), np.float32(2)).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "result"),
+    [
+        ("float32", "float64", "float32"),
+        ("float32", "int64", "float32"),
+        ("float16", "float32", "float16"),
+        ("float64", "float32", "float64"),
+        ("float32", "complex64", "complex64"),
+        ("float16", "complex64", "complex64"),
+        ("float64", "complex64", "complex128"),
+        ("complex64", "float64", "complex64"),
+        ("complex64", "int32", "complex64"),
+        ("uint8", "float32", "float32"),
+        ("int32", "float32", "float64"),
+        ("bool", "float64", "float64"),
+        ("int64", "complex64", "complex128"),
+        ("bool", "bool", "int64"),
+        ("uint64", "uint8", "int64"),
+    ],
+)
+def test_types_of_results(x, kernel, result):
+    """Floats and complex keep their type, whatever the kernel's precision; integers become what NumPy promotes them to."""
+    rng = np.random.default_rng(10)
+    settings = {"axes": None, "stride": (1, 2), "dilation": 1, "padding": "same", "boundary": "symmetric", "cval": 0}
+    for cval in (0, 1):
+        settings = {**settings, "boundary": "constant" if cval else "symmetric", "cval": cval}
+        case = problems.Case(-1, problems.values(rng, (12, 13), x, 99), problems.values(rng, (3, 4), kernel, 9), "C", settings)
+        found = sash.correlate(case.x, case.kernel, **settings)
+        assert found.dtype == result
+        tolerance.check(found, case.answer(), tolerance.normwise(case, result), f"{x} with {kernel}: {case}")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_complex_constant_pads_a_complex_array(method):
+    rng = np.random.default_rng(11)
+    for kernel in ("complex128", "float64"):
+        settings = {"axes": None, "stride": 2, "dilation": 1, "padding": ((2, 3), (1, 4)), "boundary": "constant", "cval": 1.5 - 2j}
+        weights = np.multiply.outer(problems.values(rng, 3, kernel), problems.values(rng, 4, kernel))
+        case = problems.Case(-1, problems.values(rng, (12, 13), "complex128"), weights, "C", settings)
+        found = attempt(case, method)
+        if found is not None:
+            tolerance.check(found, case.answer(), tolerance.normwise(case, "complex128"), f"{method} on {case}")
+
+
 def test_other_axes_are_batch():
     rng = np.random.default_rng(0)
     x, k = rng.standard_normal((9, 11, 3)), rng.standard_normal((3, 4))

@@ -223,10 +223,7 @@ def test_blur_equals_the_definition(dtype, boundary, add):
         cuts = sorted({0, Y, *rng.integers(0, Y + 1, 2)})
         run_blur(x, kernels, dilations, maps, 7, y, GUARD, yz, yy, cuts, add)
         told = f"{x.shape=} {[len(k) for k in kernels]=} {dilations=} {maps=}"
-        made, held = (
-            np.lib.stride_tricks.as_strided(a[GUARD:], want.shape, [s * a.itemsize for s in (yz, yy, c, 1)])
-            for a in (y, before)
-        )
+        made, held = (np.lib.stride_tricks.as_strided(a[GUARD:], want.shape, [s * a.itemsize for s in (yz, yy, c, 1)]) for a in (y, before))
         # Whole numbers below 2^24 at every stage stay exact in float64; float32 may round the largest.
         size = filtered(abs(x), [abs(k) for k in kernels], dilations, maps, 7).max()
         np.testing.assert_allclose(made, want + held if add else want, rtol=0, atol=np.finfo(dtype).eps * 8 * size, err_msg=told)
@@ -258,7 +255,9 @@ def test_a_constant_beyond_the_edge_weighs_as_much_as_one_inside():
     maps = [extension(rng, n, len(k), 1, "constant") for n, k in zip((6, BAND + 3, 40), kernels, strict=True)]
     made = [len(p) - len(k) + 1 for p, k in zip(maps, kernels, strict=True)]
     y = blank(int(np.prod(made)), "float32")
-    run_blur(np.full((6, BAND + 3, 40, 1), np.float32(0.7)), kernels, [1, 1, 1], maps, 0.7, y, 0, made[1] * made[2], made[2], [0, made[1]], 0)
+    run_blur(
+        np.full((6, BAND + 3, 40, 1), np.float32(0.7)), kernels, [1, 1, 1], maps, 0.7, y, 0, made[1] * made[2], made[2], [0, made[1]], 0
+    )
     assert len(np.unique(y)) == 1 and not np.isnan(y[0])
 
 
@@ -289,3 +288,21 @@ def test_blocks_follow_the_registers():
         size = simd.block(itemsize)
         assert len(size.lanes) * itemsize == simd.vector_bytes() in (16, 32, 64)
         assert BAND % len(size.rows) == 0
+
+
+@pytest.mark.parametrize("side", [3, 4])
+def test_the_blocks_of_wider_registers_give_the_same_bits(side, monkeypatch):
+    """LLVM splits vectors that the CPU lacks, so the 64-byte blocks can be tried anywhere."""
+    here = []
+    for block in (simd.block, lambda itemsize: simd.Block((0,) * (64 // itemsize), (0,) * side, (0,) * side, (0,) * 8)):
+        monkeypatch.setattr(simd, "block", block)
+        rng = np.random.default_rng(8)
+        made = []
+        for m, n, h, k, d in [*SHAPES, (9, 260, 5, 3, 1), (7, 300, 6, 1, 1)]:
+            x, w, v, size, where, _ = image(rng, m, n, h, k, d, "float32")
+            x, w = rng.standard_normal(x.shape).astype("float32"), rng.standard_normal(w.shape).astype("float32")
+            made.append(blank(size, "float32"))
+            rows(x, w, v, made[-1], *where, 0, 0)
+        here.append(np.concatenate(made))
+    np.testing.assert_array_equal(here[0], here[1])
+    test_blur_equals_the_definition("float32", "symmetric", 1)

@@ -100,12 +100,15 @@ class Problem(NamedTuple):
         """How many blocks `grid(tile)` has."""
         return prod([-(-n // max(t, 1)) for n, t in zip((self.batch, *self.out), tile, strict=True)])
 
-    def tile(self, samples: int, box: Box | None = None) -> tuple[int, ...]:
-        """A block of the output (or of `box`), long in the last axis, that reads about `samples` samples or fewer."""
+    def tile(self, samples: float, box: Box | None = None, length: int = 16) -> tuple[int, ...]:
+        """A block of the output (or of `box`) that reads about `samples` samples or fewer.
+
+        It is `length` times as long in the last axis, whose samples are neighbours in memory, as in the others.
+        """
         block = [max(p - o, 1) for o, p in box or self.whole]
         while self.reads(block) > samples and max(block) > 1:
             last = len(block) - 1
-            i = max(range(len(block)), key=lambda k: block[k] if k < last else block[k] / 16)
+            i = max(range(len(block)), key=lambda k: block[k] if k < last else block[k] / length)
             if block[i] == 1:
                 i = last
             block[i] = -(-block[i] // 2)

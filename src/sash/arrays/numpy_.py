@@ -154,3 +154,10 @@ def give(tile: Array, y: Array) -> None:
             np.minimum(tile, most, out=tile)
     np.copyto(y, tile, casting="unsafe")
 
+
+def add_exactly(total: Array, piece: Array, rest: Array) -> None:
+    """total += piece, what rounding loses going into rest (Knuth's two-sum)."""
+    new = total + piece
+    part = new - total
+    rest += (total - (new - part)) + (piece - part)
+    total[...] = new

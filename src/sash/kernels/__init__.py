@@ -1,0 +1,1 @@
+"""Bare loops: contiguous arrays and integers in, nothing checked, nothing allocated that grows with the problem."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, fill, flat, give, merges, sound, steps
+from sash.arrays.numpy_ import Array, add_exactly, fill, flat, give, merges, sound, steps
 from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
@@ -136,7 +136,7 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
             wi, vi, off = (np.ascontiguousarray(a[..., i : i + chunk]) for a in (w, v, t.off))
             taps(source, wi, vi, piece if i else goal, t.at, t.to, t.base, t.step, off, t.n, 0, op)
             if i:
-                _add_exactly(goal, piece, rest)
+                add_exactly(goal, piece, rest)
         goal += rest
     elif share:
         rows(source, w, v, goal, t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d, 0, op)
@@ -144,14 +144,6 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
         taps(source, w, v, goal, t.at, t.to, t.base, t.step, t.off, t.n, 0, op)
     if target is not y:
         give(target, y)
-
-
-def _add_exactly(total: Array, piece: Array, rest: Array) -> None:
-    """total += piece, what rounding loses going into rest (Knuth's two-sum)."""
-    new = total + piece
-    part = new - total
-    rest += (total - (new - part)) + (piece - part)
-    total[:] = new
 
 
 def _last(axes: tuple[Axis, ...]) -> int:

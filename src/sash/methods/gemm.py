@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, fill, give
+from sash.arrays.numpy_ import Array, add_exactly, fill, give
 from sash.arrays.weights import Weights
 from sash.machine import Machine
 from sash.methods.method import Cost
@@ -84,6 +84,9 @@ def run(problem: Problem, x: Array, prepared: Array, y: Array, cval: float) -> N
 def _product(rows: Array, w: Array, chunk: int) -> Array:
     """rows @ w, no running sum being longer than `chunk` terms."""
     total: Array = rows[:, :chunk] @ w[:chunk]
+    if len(w) <= chunk:
+        return total
+    rest = np.zeros_like(total)
     for k in range(chunk, len(w), chunk):
-        total += rows[:, k : k + chunk] @ w[k : k + chunk]
-    return total
+        add_exactly(total, rows[:, k : k + chunk] @ w[k : k + chunk], rest)
+    return np.add(total, rest, out=total)

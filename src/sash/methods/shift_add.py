@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, fill, give
+from sash.arrays.numpy_ import Array, add_exactly, fill, give
 from sash.arrays.weights import Weights
 from sash.machine import Machine
 from sash.methods.direct import prepare as prepare  # noqa: PLC0414  the same two operands
@@ -38,7 +38,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         "copy.sample": problem.samples,
         "block": tiles,
     }
-    scratch = (problem.reads(tile) + 4 * prod(tile) * problem.outputs) * item
+    scratch = (problem.reads(tile) + 4 * prod(tile) * (problem.outputs + 2)) * item
     return Cost(work, scratch, 2 * problem.taps * problem.outputs * item, tile)
 
 
@@ -48,7 +48,7 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
 
 def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cval: float) -> None:
     tile = fill(x, problem.axes, problem.dtype, cval)
-    total = np.zeros(y.shape, tile.dtype)
+    total, rest = np.zeros(y.shape, tile.dtype), np.zeros((problem.batch, *problem.out), tile.dtype)
     w, v = prepared
     wide = problem.inputs // problem.groups
     sizes = [range(a.size) for a in problem.axes]
@@ -63,9 +63,11 @@ def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cva
             _term(problem.reduce, piece, w[o, count - 1], v[o, count - 1], term)
             chunk += term
             if count % CHUNK[True] == 0:  # a running sum's error grows with its length
-                total[:, o] += chunk
+                add_exactly(total[:, o], chunk, rest)
                 chunk.fill(0)
         total[:, o] += chunk
+        total[:, o] += rest
+        rest.fill(0)
     give(total, y)
 
 

@@ -8,6 +8,9 @@ Source: Lewis 1995, Fast Normalized Cross-Correlation, with weights as in Padfie
 
 from __future__ import annotations
 
+from math import prod
+from typing import NamedTuple
+
 import numpy as np
 
 from sash.arrays.numpy_ import Array, fill, take
@@ -20,14 +23,11 @@ from sash.problem import Problem
 from sash.running import run
 from sash.tiles import workers
 
-BLOCK = 6 << 20
-"""Bytes of one block of x in float64, unless the template is nearly as large; see FACTOR."""
+HELD = 20 << 20
+"""Bytes that the arrays of one block may take, unless the template is nearly as large."""
 
 ENGINE = 12 << 20
 """Bytes that the engine may use within a block, unless told otherwise."""
-
-FACTOR = 4
-"""All arrays of a block together, per byte of x: itself, its square, and a few of one channel each."""
 
 NOISE = 64 * float(np.finfo(np.float64).eps)
 """Variance below this share of the mean square is rounding: the side has none."""
@@ -63,58 +63,78 @@ def score_by_moments(
     dense = dense - mean
     power = (weights * dense**2).sum(axis=inner, keepdims=True)
     power[power <= NOISE * (weights * (dense + mean) ** 2).sum(axis=inner, keepdims=True)] = 0
+    template = Template(weights * dense, weights, m.ndim > 0, n.reshape(-1), power.reshape(-1), (weights * dense).sum(axis=inner))
     for box in problem.grid(tile):
         runs, part = problem.part(box)
-        block = fill(take(x, runs), part.axes, "float64", 0.0)
-        if block.base is not None or block is x:  # it is centred in place
-            block = block.copy()
-        valid = correlation(part)._replace(axes=tuple(a.moved(k, 0, k) for a, k in zip(part.axes, block.shape[2:], strict=True)))
-        centre = 0.0 if metric == "ncc" else _centre(block)
-        block -= centre
-        kernel = dense - centre if metric == "ssd" else dense
-        product = _slide(valid, block, Weights(weights * kernel), method, rest)
-        squares = _window_sums(valid, block * block, weights, m, method, rest)
         out = y[(slice(None), slice(None), *(slice(o, p) for o, p in box[1:]))]
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            if metric == "ssd":
-                fixed = (weights * kernel**2).sum(axis=inner)
-                total = squares - 2 * product + _along(fixed, product)
-                np.maximum(total, 0, out=total)
-                out[...] = 1 - total / _along(n.reshape(-1) * span**2, total)
-                continue
-            if metric == "zncc":
-                sums = _window_sums(valid, block, weights, m, method, rest)
-                variance = squares - sums * sums / _along(n.reshape(-1), squares)
-                variance[variance <= NOISE * squares] = 0
-            else:
-                variance = squares
-                scale = float(np.max(block * block, initial=0.0, where=np.isfinite(block)))
-                variance[variance <= NOISE * scale * 1e-3] = 0
-            spread = variance * _along(power.reshape(-1), variance)
-            score = product / np.sqrt(spread)
-            score[spread == 0] = 0
-            out[...] = np.clip(score, -1, 1)
+        with np.errstate(all="ignore"):  # NaN and infinities are results like others
+            out[...] = _block(metric, part, take(x, runs), template, span, method, rest)
+
+
+class Template(NamedTuple):
+    """What is the same for every block: m t (centred for zncc), m, and their sums, one per template."""
+
+    kernel: Array
+    weights: Array
+    masked: bool
+    n: Array
+    power: Array
+    total: Array
+
+
+def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, method: str, max_memory: int | None) -> Array:
+    """The scores of one block, whose part of x is `x`."""
+    block = fill(x, problem.axes, "float64", 0.0)
+    if np.may_share_memory(block, x):  # it is centred in place
+        block = block.copy()
+    valid = correlation(problem)._replace(axes=tuple(a.moved(k, 0, k) for a, k in zip(problem.axes, block.shape[2:], strict=True)))
+    centre = 0.0 if metric == "ncc" else _centre(block)
+    block -= centre
+    product = _slide(valid, block, Weights(t.kernel), method, max_memory)
+    n = _along(t.n, product)
+    sums = _window_sums(valid, block, t, method, max_memory) if metric != "ncc" else None
+    squares = _window_sums(valid, block, t, method, max_memory, squared=True)
+    if metric == "ssd":  # sum m ((x - c) - (t - c))^2, with sum m t^2 written about the same centre c
+        power = _along(t.power - 2 * centre * t.total + centre**2 * t.n, product)
+        total = squares - 2 * (product - centre * sums) + power
+        return 1 - np.maximum(total, 0, out=total) / (n * span**2)
+    if metric == "zncc":
+        assert sums is not None
+        variance = squares - sums * sums / n
+        variance[variance <= NOISE * squares] = 0
+    else:
+        variance = squares
+        scale = float(np.max(block, initial=0.0, where=np.isfinite(block))) ** 2 if t.masked else 0.0
+        variance[variance <= NOISE * scale] = 0
+    spread = variance * _along(t.power, product)
+    score = product / np.sqrt(spread)
+    score[spread == 0] = 0
+    return np.clip(score, -1, 1, out=score)
 
 
 def _blocks(problem: Problem, max_memory: int | None) -> tuple[tuple[int, ...], int | None]:
     """The block of the output that is made at a time, and what the engine may use for it."""
+    per_sample = 8 * (2 + 8 * problem.outputs / problem.inputs)
     if max_memory is None:
-        large = 8 * problem.taps > BLOCK // 8
-        return problem.tile(max(BLOCK // 8, 8 * problem.taps)), None if large else ENGINE
-    room = max_memory // (2 * FACTOR)
-    tile = problem.tile(max(room // 8, 1))
-    if problem.reads(tile) * 8 > room:
-        least = 2 * FACTOR * 8 * problem.reads([1] * (len(problem.axes) + 1))
+        least = 8 * problem.taps * per_sample
+        return problem.tile(max(HELD, least) / per_sample, length=1), None if least > HELD else ENGINE
+    tile = problem.tile(max_memory / 2 / per_sample, length=1)
+    if _held(problem, tile) > max_memory / 2:
+        least = 2 * _held(problem, (1,) * (len(problem.axes) + 1))
         raise MemoryLimit(f"max_memory={max_memory} bytes is too little: the least that would do is about {least} bytes (one window at a time).")
     return tile, max_memory // 2
+
+
+def _held(problem: Problem, tile: tuple[int, ...]) -> int:
+    """Bytes of a block's arrays: x and its square, and eight of the result's size (sums, scores, and steps between)."""
+    return 8 * (2 * problem.reads(tile) + 8 * problem.outputs * prod(tile))
 
 
 def planned(problem: Problem, method: str, max_memory: int | None) -> Plan:
     """The plan of the correlation, as it is run on the blocks of the whole."""
     tile, rest = _blocks(problem, max_memory)
-    box = problem.grid(tile)[0]
     whole = choose(correlation(problem), method, rest, workers())
-    held = FACTOR * 8 * problem.reads([p - o for o, p in box])
+    held = _held(problem, tile)
     candidates = tuple(c if c.cost is None else c.beside(held) for c in whole.candidates)
     return Plan(f"{whole.title}, in blocks of {'x'.join(map(str, tile[1:]))}", whole.problem, whole.method, whole.reason, candidates)
 
@@ -139,10 +159,11 @@ def _slide(problem: Problem, block: Array, weights: Weights, method: str, max_me
     return y
 
 
-def _window_sums(problem: Problem, block: Array, weights: Array, m: Array, method: str, max_memory: int | None) -> Array:
-    """sum m x over every window: without a mask a sum over channels, then one pass per axis."""
-    if m.ndim:
-        return _slide(problem, block, Weights(weights), method, max_memory)
+def _window_sums(problem: Problem, block: Array, t: Template, method: str, max_memory: int | None, squared: bool = False) -> Array:
+    """sum m x (or m x^2) over every window: without a mask a sum over channels, then one pass per axis."""
+    if t.masked:
+        return _slide(problem, block * block if squared else block, Weights(t.weights), method, max_memory)
+    once = np.einsum("nc...,nc...->n...", block, block) if squared else block.sum(axis=1)
     ones = tuple(np.ones(a.size) for a in problem.axes)
     single = problem._replace(inputs=1, outputs=1, groups=1, rank=1)
-    return _slide(single, block.sum(axis=1, keepdims=True), Weights(None, (ones,)), "auto", max_memory)
+    return _slide(single, once[:, None], Weights(None, (ones,)), "auto", max_memory)

@@ -17,7 +17,7 @@ from .simd import gain, put, put_more, stay_whole, zeros
 from .taps import taps
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)  # type: ignore[misc]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def sweep(
     x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, line: Any,
     yp: int, m: int, n: int, h: int, k: int, d: int, add: int, op: Any, lanes: Any, cols: Any, rows: Any,
@@ -67,7 +67,7 @@ def sweep(
                         put(y, b, yp, acc, cols)
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)  # type: ignore[misc]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def down(
     x: Any, k: Any, y: Any, start: int, to: int, line: Any, q0: int, dq: int, yp: int, m: int, n: int, add: int,
     op: Any, lanes: Any, cols: Any, rows: Any,

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
@@ -44,8 +45,7 @@ def vector_bytes() -> int:
     triple, cpu, features = target()
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=2)
     probe = llvm.parse_assembly(
-        f'target triple = "{triple}"\n'
-        "define <16 x float> @probe(<16 x float> %a) { %s = fadd <16 x float> %a, %a\n ret <16 x float> %s }"
+        f'target triple = "{triple}"\ndefine <16 x float> @probe(<16 x float> %a) {{ %s = fadd <16 x float> %a, %a\n ret <16 x float> %s }}'
     )
     text = machine.emit_assembly(probe)
     return 64 if "%zmm" in text else 32 if "%ymm" in text else 16
@@ -103,9 +103,11 @@ class Emit:
     def load_first(self, count: Any, kind: Any, array: Any, index: Any) -> Any:
         """The first `count` lanes; the others are zero, and their memory is not touched."""
         mask = self.lane_is("<", count)
-        shape = ir.FunctionType(self.vector, [ir.PointerType(), SHORT, mask.type, self.vector])
-        function = cgutils.get_or_insert_function(self.builder.module, shape, f"llvm.masked.load.{self.name}.p0")
-        pointer = self.builder.bitcast(self.address(kind, array, index), ir.PointerType())
+        pointer = self.builder.bitcast(self.address(kind, array, index), self.vector.as_pointer())
+        shape = ir.FunctionType(self.vector, [pointer.type, SHORT, mask.type, self.vector])
+        # Named for typed pointers and with the alignment as an operand: LLVM 15 wants that, later ones translate it.
+        name = f"llvm.masked.load.{self.name}.p0{self.name}"
+        function = cgutils.get_or_insert_function(self.builder.module, shape, name)
         return self.builder.call(function, [pointer, SHORT(self.bytes), mask, self.zero])
 
     def lane_is(self, relation: str, count: Any) -> Any:
@@ -156,9 +158,9 @@ def _weights(emit: Emit, op: int, args: Any, signature: Any, first: int, index: 
     return w, v
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def stay_whole(typing: Any) -> Any:
-    """Forbids LLVM to inline the function this stands in: copies at each call made blur compile 3 times longer."""
+    """Forbids LLVM to inline the function this stands in: a copy at every call is compiled every time."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.function.attributes.add("noinline")
@@ -167,7 +169,7 @@ def stay_whole(typing: Any) -> Any:
     return types.void(), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def zeros(typing: Any, x: Any, lanes: Any, cols: Any, rows: Any) -> Any:
     """Accumulators of a block: rows * cols zero vectors, row by row."""
     made = types.UniTuple(Vec(x.dtype, len(lanes)), len(cols) * len(rows))
@@ -179,10 +181,8 @@ def zeros(typing: Any, x: Any, lanes: Any, cols: Any, rows: Any) -> Any:
     return made(x, lanes, cols, rows), code
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
-def gain(
-    typing: Any, op: Any, acc: Any, cols: Any, x: Any, i: Any, w: Any, v: Any, t: Any, pitch: Any, lo: Any, hi: Any
-) -> Any:
+@intrinsic(prefer_literal=True)
+def gain(typing: Any, op: Any, acc: Any, cols: Any, x: Any, i: Any, w: Any, v: Any, t: Any, pitch: Any, lo: Any, hi: Any) -> Any:
     """One load of cols vectors at x[i:], its terms added to rows lo..hi; row r takes the tap t - r*pitch."""
     first, last, width = lo.literal_value, hi.literal_value, len(cols)
     last = min(last, acc.count // width - 1)
@@ -201,7 +201,7 @@ def gain(
     return acc(op, acc, cols, x, types.int64, w, v, types.int64, types.int64, lo, hi), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def seats(typing: Any, at: Any, r: Any, count: Any, wide: Any) -> Any:
     """at[r], at[r + 1], ...: as many as wide is long, the last of `count` repeated."""
     made = types.UniTuple(types.int64, len(wide))
@@ -217,17 +217,15 @@ def seats(typing: Any, at: Any, r: Any, count: Any, wide: Any) -> Any:
     return made(at, types.int64, types.int64, wide), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def gain_apart(typing: Any, op: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, v: Any, t: Any) -> Any:
     """As gain for one tap, each vector loaded from its own place x[spots[i] + shift:]."""
     kinds = acc(op, acc, x, spots, types.int64, w, v, types.int64)
     return kinds, _apart(kinds, lambda emit, args: emit.load)
 
 
-@intrinsic  # type: ignore[misc]
-def gain_narrow(
-    typing: Any, op: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, v: Any, t: Any, count: Any
-) -> Any:
+@intrinsic
+def gain_narrow(typing: Any, op: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, v: Any, t: Any, count: Any) -> Any:
     """As gain_apart for `count` lanes; the memory of the others is not touched."""
     kinds = acc(op, acc, x, spots, types.int64, w, v, types.int64, types.int64)
     return kinds, _apart(kinds, lambda emit, args: partial(emit.load_first, args[8]))
@@ -249,7 +247,7 @@ def _apart(kinds: Any, loader: Callable[[Emit, Any], Callable[..., Any]]) -> Cal
     return code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def put(typing: Any, y: Any, i: Any, pitch: Any, acc: Any, cols: Any) -> Any:
     """Row r of the block to y[i + r*pitch:]."""
 
@@ -264,7 +262,7 @@ def put(typing: Any, y: Any, i: Any, pitch: Any, acc: Any, cols: Any) -> Any:
     return types.void(y, types.int64, types.int64, acc, cols), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def put_more(typing: Any, y: Any, i: Any, pitch: Any, acc: Any, cols: Any, top: Any, left: Any) -> Any:
     """As put, added to what y holds; the rows before `top` and the first `left` elements of a row are done already."""
 
@@ -285,7 +283,7 @@ def put_more(typing: Any, y: Any, i: Any, pitch: Any, acc: Any, cols: Any, top: 
     return types.void(y, types.int64, types.int64, acc, cols, types.int64, types.int64), code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def carry(typing: Any, cell: Any, c: Any, y: Any, i: Any, add: Any, left: Any, lanes: Any) -> Any:
     """One vector from cell[c:] to y[i:]; if add, onto what y holds, but not in the first `left` lanes."""
 
@@ -302,18 +300,3 @@ def carry(typing: Any, cell: Any, c: Any, y: Any, i: Any, add: Any, left: Any, l
         return context.get_dummy_value()
 
     return types.void(cell, types.int64, y, types.int64, types.int64, types.int64, lanes), code
-
-
-@intrinsic  # type: ignore[misc]
-def fetch(typing: Any, x: Any, i: Any) -> Any:
-    """Asks for the cache line of x[i], to be read soon; a hint, nothing is touched."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(x)(context, builder, args[0]).data
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.PointerType())
-        shape = ir.FunctionType(ir.VoidType(), [ir.PointerType(), SHORT, SHORT, SHORT])
-        function = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0")
-        builder.call(function, [pointer, SHORT(0), SHORT(2), SHORT(1)])
-        return context.get_dummy_value()
-
-    return types.void(x, types.int64), code

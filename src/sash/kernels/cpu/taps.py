@@ -16,7 +16,7 @@ from . import simd
 from .simd import carry, gain, gain_apart, gain_narrow, put, put_more, seats, stay_whole, zeros
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)  # type: ignore[misc]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def spread(
     x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any,
     n: int, add: int, cell: Any, op: Any, lanes: Any, wide: Any,
@@ -62,9 +62,7 @@ def spread(
                                 y[b + l] = y[b + l] + cell[r * L + l] if add else cell[r * L + l]
 
 
-def taps(
-    x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, n: int, add: int, op: int
-) -> None:
+def taps(x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, n: int, add: int, op: int) -> None:
     """Sum of terms at listed offsets: op 0 w x, 1 v |x - w|, 2 v (x - w)^2; add 1 accumulates into y."""
     size = simd.block(x.itemsize)
     cell = np.empty(len(size.lanes) * len(size.wide), x.dtype)

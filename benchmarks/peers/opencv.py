@@ -1,0 +1,112 @@
+"""OpenCV: pictures directly; volumes slice by slice with a pass along z, the slices shared among threads.
+
+x (*N)   kernel (*K)   image (C, H, W) or (H, W, C); OpenCV's own order is (H, W, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.jobs import Blur, Correlate, Match, Taps
+from benchmarks.peers import CORES
+from benchmarks.truth import Array, Truth
+from benchmarks.way import Way
+
+cv2.setNumThreads(CORES)
+POOL = ThreadPoolExecutor(CORES)
+DEPTH = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U, "float32": cv2.CV_32F, "float64": cv2.CV_64F}
+EXACT = {"uint8": "float32"}
+"""What integers are filtered to: exact as far as 24 bits."""
+EDGE = cv2.BORDER_REFLECT
+METHODS = {"ssd": cv2.TM_SQDIFF, "ncc": cv2.TM_CCORR_NORMED, "zncc": cv2.TM_CCOEFF_NORMED}
+
+
+def blur(job: Blur, x: Array) -> Iterator[Way]:
+    size = 2 * job.radius + 1
+    if len(job.shape) == 3 and not job.axes:
+        yield Way("opencv slices + z pass", lambda: volume(job, x), job.work() * 0.3e-9)
+    elif len(job.shape) == 1:
+        yield Way("opencv GaussianBlur", lambda: cv2.GaussianBlur(x[None], (size, 1), job.sigma, borderType=EDGE)[0])
+    elif job.kept == job.dtype:
+        slack, note = (2.0, "fixed point, up to 2 levels off") if job.whole else (1.0, "")
+        run = cv2.GaussianBlur
+        yield Way("opencv GaussianBlur", lambda: run(x, (size, size), job.sigma, borderType=EDGE), slack=slack, note=note)
+        if not job.whole:
+            line, depth = job.weights(), DEPTH[job.kept]
+            yield Way("opencv sepFilter2D", lambda: cv2.sepFilter2D(x, depth, line, line, borderType=EDGE))
+
+
+def volume(job: Blur, x: Array) -> Array:
+    """Each slice by itself; then z as the rows of a picture (Z, Y*X), a share of its columns per thread."""
+    line, one, depth = job.weights(), np.ones(1), DEPTH[job.kept]
+    flat, y = np.empty(x.shape, job.kept), np.empty(x.shape, job.kept)
+    list(POOL.map(lambda z: cv2.sepFilter2D(x[z], depth, line, line, dst=flat[z], borderType=EDGE), range(len(x))))
+    source, target = flat.reshape(len(x), -1), y.reshape(len(x), -1)
+    width = 4096
+
+    def along(first: int) -> None:
+        part = np.ascontiguousarray(source[:, first : first + width])
+        target[:, first : first + width] = cv2.sepFilter2D(part, depth, one, line, borderType=EDGE)
+
+    list(POOL.map(along, range(0, source.shape[1], width)))
+    return y
+
+
+def correlate(job: Correlate, x: Array, kernel: Array, parts: Any) -> Iterator[Way]:
+    taps = job.spread(job.turned(kernel))
+    kind = EXACT.get(job.dtype, job.dtype)
+    taps, depth = taps.astype(kind), DEPTH[kind]
+    if len(job.shape) == 3:
+        stack = x.reshape(-1, x.shape[-1])
+        if prod(job.size) <= 1000:
+            yield Way("opencv filter2D per plane", lambda: planes(job, stack, taps, depth), prod(job.shape) * len(taps) * 5e-9)
+        return
+    if len(job.shape) == 1:
+        yield Way("opencv filter2D", lambda: cv2.filter2D(x[None], depth, taps[None])[0][job.inner])
+        return
+    yield Way("opencv filter2D", lambda: cv2.filter2D(x, depth, taps)[job.inner])
+    if parts:
+        rows, columns = (job.spread(job.turned(part)) for part in parts)
+        yield Way("opencv sepFilter2D", lambda: cv2.sepFilter2D(x, depth, columns, rows)[job.inner])
+
+
+def planes(job: Correlate, stack: Array, taps: Array, depth: int) -> Array:
+    """The volume as one tall picture, filtered once per plane of the kernel; what crosses a seam is no valid output."""
+    every, *inner = job.inner
+    reach, out, y = job.reach(job.size[0]), job.out[0], np.zeros(job.out, taps.dtype)
+    for z in range(0, reach, job.dilation):
+        filtered = cv2.filter2D(stack, depth, taps[z]).reshape(job.shape)
+        y += filtered[(slice(z, z + (out - 1) * job.stride + 1, job.stride), *inner)]
+    return y
+
+
+def match(job: Match, image: Array, template: Array, mask: Array | None) -> Iterator[Way]:
+    if job.metric not in METHODS:
+        return
+    method, count = METHODS[job.metric], template.size
+    order = {"image": np.ascontiguousarray(job.last(image)), "template": np.ascontiguousarray(job.last(template))}
+    ready = order["image"] if job.channel_axis else None  # channels first are brought into order while the clock runs
+    weights = None if mask is None else np.ascontiguousarray(np.broadcast_to(mask[..., None], order["template"].shape))
+    weight = float(count if weights is None else weights.sum())
+    span = 255.0 if job.dtype == "uint8" else 1.0
+
+    def run() -> Array:
+        pixels = ready if ready is not None else np.ascontiguousarray(job.last(image))
+        score = cv2.matchTemplate(pixels, order["template"], method, mask=weights)[:: job.stride, :: job.stride]
+        return np.asarray(1 - score * np.float32(1 / (weight * span**2))) if job.metric == "ssd" else score
+
+    own: Callable[[], Truth] | None = None
+    note = ""
+    if job.metric == "zncc" and job.channels > 1:
+        own, note = lambda: job.truth(image, template, mask, per_channel=True), "each channel loses its own mean"
+    yield Way("opencv matchTemplate", run, truth=own, note=note)
+
+
+def taps(job: Taps) -> Iterator[Way]:
+    yield Way("opencv getGaussianKernel", lambda: cv2.getGaussianKernel(job.size, job.sigma)[:, 0])

@@ -1,0 +1,141 @@
+"""One cell: every contender on the same arrays, checked first, then timed in turns.
+
+Imports: clock, peers, truth, way; what is timed decides what else is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmarks import clock, peers
+from benchmarks.clock import Times
+from benchmarks.jobs import Job
+from benchmarks.truth import Truth
+from benchmarks.way import Way
+
+OURS = "sash"
+COPY = "copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A job with a name; `when`: in every run, with --all, or with --large only."""
+
+    name: str
+    job: Job
+    when: Literal["quick", "all", "large"] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of one contender: times where it is right; else how far off it is, or why it did not run."""
+
+    name: str
+    peer: str
+    times: Times | None = None
+    error: float = 0.0
+    allowed: float = 0.0
+    refusal: str = ""
+    note: str = ""
+    scratch: int | None = None
+
+    @property
+    def wrong(self) -> bool:
+        return not self.refusal and not self.error <= self.allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A cell with all its entries, sash's first; `copy`: seconds of a plain copy of the data; `work`: multiply-adds."""
+
+    suite: str
+    name: str
+    entries: tuple[Entry, ...]
+    copy: float
+    work: float
+
+    @property
+    def ours(self) -> Entry:
+        return self.entries[0]
+
+    def ratios(self) -> dict[str, float]:
+        """Time of each right peer divided by sash's; empty where sash is wrong."""
+        mine = self.ours.times
+        return {e.name: e.times.median / mine.median for e in self.entries[1:] if e.times} if mine else {}
+
+    def best(self) -> tuple[str, float] | None:
+        """The fastest peer, and its time divided by sash's."""
+        return min(self.ratios().items(), key=lambda item: item[1], default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait: rounds (or as many as the budget allows), seconds per cell, and seconds per call of a peer."""
+
+    rounds: int | None = None
+    budget: float = 4.0
+    patience: float = 6.0
+
+
+def contenders(job: Job, given: tuple[Any, ...], names: tuple[str, ...]) -> Iterator[tuple[str, Way]]:
+    """sash, then every way of every peer that is installed."""
+    yield OURS, Way(OURS, job.ours(*given))
+    for name in names:
+        if peers.opened(name):
+            for way in peers.ways(name, job, given):
+                yield name, way
+
+
+def attempt(suite: str, cell: Cell, names: tuple[str, ...], limits: Limits) -> Outcome:
+    """Check and time everyone."""
+    job, given = cell.job, cell.job.given()
+    truth = job.truth(*given)
+    entries: dict[str, Entry] = {}
+    right: dict[str, Way] = {}
+    took: dict[str, float] = {}
+    for peer, way in contenders(job, given, names):
+        if way.seconds > limits.patience:
+            entries[way.name] = Entry(way.name, peer, refusal=f"not run: about {way.seconds:.0f} s a call", note=way.note)
+            continue
+        entry, seconds = checked(peer, way, truth)
+        entries[way.name] = entry
+        if not entry.refusal and not entry.wrong:
+            right[way.name], took[way.name] = way, seconds
+    runs: dict[str, Any] = {name: way.run for name, way in right.items()}
+    if given:
+        runs[COPY], took[COPY] = copying(given[0])
+    times = clock.in_turns(runs, took, limits.budget, limits.rounds)
+    copy = times.pop(COPY).median if given else 0.0
+    for name, found in times.items():
+        e = entries[name]
+        whole = Times(tuple(s / right[name].part for s in found.seconds))
+        entries[name] = Entry(e.name, e.peer, whole, e.error, e.allowed, note=e.note)
+    return Outcome(suite, cell.name, tuple(entries.values()), copy, job.work())
+
+
+def checked(peer: str, way: Way, truth: Truth) -> tuple[Entry, float]:
+    """The first call, which also warms up, against the truth; and the seconds of a call."""
+    try:
+        answer, seconds = clock.once(way.run)
+        if seconds < 1 or way.name == OURS:  # the first call may have compiled, or opened a library
+            answer, seconds = clock.once(way.run)
+    except Exception as failed:  # whatever a library may raise is its answer
+        reason = str(failed).strip().splitlines()[-1] if str(failed).strip() else type(failed).__name__
+        return Entry(way.name, peer, refusal=f"failed: {reason}", note=way.note), 0.0
+    right = way.truth() if way.truth else truth
+    return Entry(way.name, peer, error=right.error(answer), allowed=right.allowed * way.slack, note=way.note), seconds
+
+
+def copying(x: Any) -> tuple[Any, float]:
+    """A plain copy of an array, and its seconds."""
+    target = np.empty_like(x)
+
+    def run() -> None:
+        np.copyto(target, x)
+
+    run()
+    return run, clock.once(run)[1]
