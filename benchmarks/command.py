@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from benchmarks import machine, peers, report, results, scratch
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--rounds", type=int, metavar="N", help="rounds of each contender (default: 5 to 25 as time allows, fewer for slow ones)"
     )
-    p.add_argument("--patience", type=float, metavar="S", help="seconds that one call of a peer may take about (default 6; 60 with --all)")
+    p.add_argument("--patience", type=float, metavar="S", help="seconds that one call of a peer may take about (default 3; 60 with --all)")
     p.add_argument("--memory", action="store_true", help="peak scratch too: one more process for each contender")
     p.add_argument(
         "--out", type=Path, default=HERE / "results", metavar="DIR", help="folder for numbers and pictures (default: benchmarks/results)"
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def timed(suite: str, asked: argparse.Namespace, told: dict[str, Any], names: tuple[str, ...], peak: float) -> bool:
     """Run, print and write one suite; whether sash was wrong anywhere."""
-    limits = Limits(asked.rounds, patience=asked.patience or (60.0 if asked.all else 6.0))
+    limits = Limits(asked.rounds, patience=asked.patience or (60.0 if asked.all else 3.0))
     outcomes = []
     for cell in chosen(cells(suite), asked):
         outcome = attempt(suite, cell, names, limits)
@@ -93,7 +94,7 @@ def started(asked: argparse.Namespace, told: dict[str, Any]) -> bool:
     """Run, print and write the suite of waits, in which nothing can be wrong."""
     print(f"\n{STARTED}: new processes, import and call together")
     waits = []
-    for wait in start.waits(asked.rounds or 3, asked.cell or ""):
+    for wait in start.waits(asked.rounds or (5 if asked.all else 2), asked.cell or ""):
         print(report.wait(wait), flush=True)
         waits.append(wait)
     print(f"  -> {results.write(asked.out, results.started(told, STARTED, waits))}")
@@ -115,7 +116,7 @@ def weighed(outcome: Outcome) -> Outcome:
 def heading(told: dict[str, Any], names: tuple[str, ...]) -> Iterator[str]:
     """Where this is, and who takes part."""
     yield f"{told['processor']}, {told['cores']} cores, Python {told['python']}, {told['date']}"
-    yield ", ".join(f"{name} {number}" for name, number in told["versions"].items())
+    yield from wrap(", ".join(f"{name} {number}" for name, number in told["versions"].items()), report.WIDTH)
     yield f"Peak {told['peak_multiply_adds'] / 1e9:.0f}·10⁹ float32 multiply-adds a second (a matrix product)."
     yield f"After each time: its spread, and its ratio to that of {OURS}."
     for name in names:

@@ -50,8 +50,8 @@ def entry(e: Entry, ratio: float | None) -> str:
         return f"{name} WRONG: off by {e.error:.2g}, {e.allowed:.2g} allowed"
     assert e.times
     beside = f"{digits(ratio):>7}" if ratio is not None else " " * 7
-    row = f"{name} {duration(e.times.median):>8} ±{e.times.spread * 100:>3.0f} % {beside} {bytes_(e.scratch):>8}"
-    return f"{row}  {e.note}".rstrip() if len(row) + len(e.note) + 2 <= WIDTH else f"{row}\n{'':>6}{e.note}"
+    row = f"{name} {duration(e.times.median):>8} ±{e.times.spread * 100:>3.0f} % {beside} {bytes_(e.scratch):>8}".rstrip()
+    return f"{row}\n{'':>4}({e.note})" if e.note else row
 
 
 def limits(outcome: Outcome, peak: float) -> str:

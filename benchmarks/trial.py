@@ -77,8 +77,8 @@ class Limits:
     """How long to wait: rounds (or as many as the budget allows), seconds per cell, and seconds per call of a peer."""
 
     rounds: int | None = None
-    budget: float = 4.0
-    patience: float = 6.0
+    budget: float = 3.0
+    patience: float = 3.0
 
 
 def contenders(job: Job, given: tuple[Any, ...], names: tuple[str, ...]) -> Iterator[tuple[str, Way]]:

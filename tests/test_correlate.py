@@ -349,6 +349,17 @@ def test_what_int64_might_not_hold_is_refused_with_the_bound(x, k):
             assert str(bound) in str(caught.value).replace(",", "") or "2**" in str(caught.value), caught.value
 
 
+def test_the_constant_beyond_the_edge_counts_in_the_bound():
+    x, k = np.array([1, 2, 3], np.uint8), np.array([1, 1, 1])
+    for cval in (2**25 + 1, 2**53 + 1):  # no float32, no float64, and beyond the range of uint8
+        found = sash.correlate(x, k, padding=2, cval=cval)
+        assert found.tolist() == [2 * cval + 1, cval + 3, 6, cval + 5, 2 * cval + 3]
+    with pytest.raises(sash.SashError, match=str(2**62)):
+        sash.correlate(x, k, padding=2, cval=2**62)
+    with pytest.raises(sash.SashError):
+        sash.correlate(x, k, padding=2, cval=300, dtype=np.uint8)
+
+
 def test_uint64_that_fits_is_exact():
     x = np.array([2**62, 2**62 - 1, 5], np.uint64)
     assert sash.correlate(x, np.array([1], np.uint64)).tolist() == [2**62, 2**62 - 1, 5]

@@ -194,14 +194,19 @@ def test_sides_without_variance_score_zero():
 
 
 def test_scores_never_leave_their_range():
+    """A window that is the template scores 1 up to rounding, and rounding must not take it beyond."""
     rng = np.random.default_rng(10)
-    for dtype in (np.uint8, np.float32):
-        image = rng.integers(0, 255, (60, 60)).astype(dtype)
-        template = image[10:21, 30:41].copy()
-        for metric in ("ncc", "zncc"):
-            found = sash.similarity(image, template, metric=metric)
-            assert np.all(abs(found) <= 1)
-            assert found[10, 30] == pytest.approx(1, abs=1e-6)
+    for dtype in (np.uint8, np.float32, np.float64):
+        for size in (3, 5, 8, 11):
+            image = (rng.random((40, 40)) * 255).astype(dtype)
+            for top in range(0, 25, 4):
+                template = image[top : top + size, 2 * size : 3 * size].copy()
+                for metric in ("ncc", "zncc"):
+                    found = sash.similarity(image, template, metric=metric)
+                    assert np.all(abs(found) <= 1), f"{metric}, {dtype}, {size}, {top}: {abs(found).max()!r}"
+                    assert found[top, 2 * size] == pytest.approx(1, abs=1e-6)
+                    opposite = sash.similarity(image, template.max() - template, metric=metric)
+                    assert np.all(abs(opposite) <= 1)
 
 
 # --- bright images, NaN --------------------------------------------------------------------------
@@ -219,6 +224,18 @@ def test_a_bright_image_does_not_hurt(level):
     assert found[40, 50] == pytest.approx(1, abs=1e-4)
     other = (template + 500).astype(np.float32)  # a template from a brighter picture
     np.testing.assert_allclose(sash.similarity(image, other, metric="zncc"), exact, atol=2e-3)
+
+
+@pytest.mark.parametrize("level", [1e5, 1e7, 1e9])
+@pytest.mark.parametrize("metric", ["zncc", "ssd"])
+def test_a_bright_image_in_double_precision_does_not_hurt(metric, level):
+    """At 1e9 the mean square is 1e18 times the variance: nothing is left of it unless the mean goes first."""
+    rng = np.random.default_rng(17)
+    image = rng.standard_normal((90, 91))
+    template = image[40:60, 50:70].copy()
+    exact = oracle.similarity(image, template, metric)
+    found = sash.similarity(image + level, template + level, metric=metric)
+    tolerance.check(found, exact, 1e-5 if metric == "zncc" else 1e-4, f"{metric} on {level}")
 
 
 def test_a_level_that_changes_over_the_picture_does_not_hurt():

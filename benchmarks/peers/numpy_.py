@@ -19,8 +19,8 @@ from benchmarks.way import Way
 
 COPY = 2**27
 """Bytes of windows that `tensordot` is given at once: it copies them, and past this the copy costs more than it saves."""
-MULTIPLIED = 1e-9
-PASSED = 0.5e-9
+MULTIPLIED = 2.5e-9
+PASSED = 1e-9
 """Seconds for each window element copied and multiplied, and for each added in a shifted pass (guesses)."""
 
 

@@ -20,7 +20,7 @@ from benchmarks.way import Way
 torch.set_num_threads(CORES)
 torch.set_grad_enabled(False)
 CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
-TAP = 0.4e-9
+TAP = 0.7e-9
 """Seconds for each tap of each output (a guess)."""
 
 
@@ -38,7 +38,7 @@ def blur(job: Blur, x: Array) -> Iterator[Way]:
         y = y[:, 0].movedim(0, -1) if job.axes else y[0, 0]
         return np.asarray((y.round().to(torch.uint8) if job.whole else y).numpy())
 
-    yield Way(f"torch conv{count}d", run, job.work() * TAP * 4)
+    yield Way(f"torch conv{count}d", run, job.work() * TAP * 3)
 
 
 def line(count: int, axis: int) -> tuple[int, ...]:

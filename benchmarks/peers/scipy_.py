@@ -17,7 +17,7 @@ from benchmarks.peers import CORES
 from benchmarks.truth import Array
 from benchmarks.way import Way
 
-TAP = 0.9e-9
+TAP = 1.4e-9
 """Seconds for each tap of each output of `ndimage` (a guess)."""
 
 

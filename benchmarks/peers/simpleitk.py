@@ -29,14 +29,20 @@ def blur(job: Blur, x: Array) -> Iterator[Way]:
         return
     image = sitk.GetImageFromArray(x if x.dtype.kind == "f" else x.astype(np.float32))
 
+    alive: list[Any] = []  # a view does not keep its image
+
+    def viewed(y: Any) -> Array:
+        alive[:] = [y]
+        return np.asarray(sitk.GetArrayViewFromImage(y))
+
     def discrete() -> Array:
         y = sitk.DiscreteGaussian(
             image, [job.sigma**2] * x.ndim, maximumKernelWidth=16 * job.radius, maximumError=CUT, useImageSpacing=False
         )
-        return np.asarray(sitk.GetArrayViewFromImage(y))
+        return viewed(y)
 
     def recursive() -> Array:
-        return np.asarray(sitk.GetArrayViewFromImage(sitk.SmoothingRecursiveGaussian(image, job.sigma)))
+        return viewed(sitk.SmoothingRecursiveGaussian(image, job.sigma))
 
     def bessel() -> Truth:
         return own(job, x, discrete_gaussian(job.sigma**2), job.allowed(x))

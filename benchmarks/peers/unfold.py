@@ -21,7 +21,7 @@ from benchmarks.way import Way
 torch.set_num_threads(CORES)
 CHUNK = 2**25
 """Bytes of patches at a time: about what a third-level cache holds."""
-TERM = 1.5e-9
+TERM = 5e-9
 """Seconds for each patch element (a guess)."""
 LONGEST = 4e9
 """Patch elements past which only the first rows are done."""

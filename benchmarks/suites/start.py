@@ -87,7 +87,7 @@ def waits(rounds: int, text: str = "") -> Iterator[Wait]:
 
 
 def imports(rounds: int) -> Wait:
-    """sash's import beside NumPy's, which it contains, in turns."""
+    """sash's import beside NumPy's, in turns."""
     theirs, ours = [], []
     child(IMPORTING.format("sash"))
     for _ in range(rounds):

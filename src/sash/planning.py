@@ -11,13 +11,13 @@ from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, machine
 from sash.methods import METHODS, Method, named
 from sash.plans import Candidate, Plan, describe, size
-from sash.problem import Problem
+from sash.problem import Box, Problem
 
 ALONE = 3e-4
 """Seconds of work below which handing blocks to other threads costs more than it gains."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def choose(problem: Problem, method: str, max_memory: int | None, workers: int) -> Plan:
     """The plan for a problem: the fastest willing method within `max_memory` bytes of scratch, or the one asked for."""
     here = machine()
@@ -32,7 +32,7 @@ def choose(problem: Problem, method: str, max_memory: int | None, workers: int) 
                 f"({size(least.scratch)}, method={least.name!r})."
             )
         best = min(willing, key=lambda c: c.seconds)
-        return Plan(describe(problem), problem, best.name, _reason(best, willing, candidates), candidates)
+        return Plan(describe(problem), problem, best.name, _reason(best, willing, candidates), candidates, _boxes(problem, best))
     asked = _ask(named(method), problem, here, limit, workers)
     if asked.refusal and asked.cost is None:
         raise ArgumentError(f"method={method!r} cannot do this: {asked.refusal}.")
@@ -41,7 +41,13 @@ def choose(problem: Problem, method: str, max_memory: int | None, workers: int) 
             f"max_memory={max_memory} bytes is too little for method={method!r}, which needs {asked.scratch} bytes "
             f"({size(asked.scratch)}); allow that much, or method='auto'."
         )
-    return Plan(describe(problem), problem, method, "as asked", (asked,))
+    return Plan(describe(problem), problem, method, "as asked", (asked,), _boxes(problem, asked))
+
+
+def _boxes(problem: Problem, chosen: Candidate) -> tuple[Box, ...]:
+    assert chosen.cost is not None
+    boxes = named(chosen.name).boxes(problem, chosen.cost)
+    return () if boxes == [problem.whole] else tuple(boxes)
 
 
 def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers: int) -> Candidate:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sash.methods import Cost
-from sash.problem import Problem
+from sash.problem import Box, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class Plan:
     method: str
     reason: str
     candidates: tuple[Candidate, ...]
+    boxes: tuple[Box, ...] = ()
+    """The blocks that will be made one by one; none: the whole at once."""
 
     @property
     def chosen(self) -> Candidate:

@@ -9,6 +9,7 @@ transposed.  `Problem.part(box)` is the one rule behind tiles, threads and memor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -83,9 +84,7 @@ class Problem(NamedTuple):
 
     def part(self, box: Box) -> tuple[tuple[tuple[Run, ...], ...], Problem]:
         """What the block `box` of the output reads, per axis, and the smaller problem that makes it from that."""
-        parts = [axis.part(o, p) for axis, (o, p) in zip(self.axes, box[1:], strict=True)]
-        smaller = self._replace(axes=tuple(axis for _, axis in parts), batch=box[0][1] - box[0][0])
-        return tuple(runs for runs, _ in parts), smaller
+        return _part(self, box)
 
     def grid(self, tile: tuple[int, ...], box: Box | None = None) -> list[Box]:
         """The output, or the block `box` of it, cut into blocks of at most `tile`, as even as they can be."""
@@ -138,3 +137,10 @@ class Problem(NamedTuple):
                 edges.append((*inner[:i], (p, high), *inner[i + 1 :]))
             inner[i] = (o, p)
         return tuple(inner), edges
+
+
+@lru_cache(maxsize=4096)
+def _part(problem: Problem, box: Box) -> tuple[tuple[tuple[Run, ...], ...], Problem]:
+    parts = [axis.part(o, p) for axis, (o, p) in zip(problem.axes, box[1:], strict=True)]
+    smaller = problem._replace(axes=tuple([axis for _, axis in parts]), batch=box[0][1] - box[0][0])
+    return tuple([runs for runs, _ in parts]), smaller

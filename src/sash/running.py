@@ -30,5 +30,5 @@ def run(
     problem: Problem, x: Array, weights: Weights, y: Array, *, cval: float = 0.0, method: str = "auto", max_memory: int | None = None
 ) -> None:
     """Plan the problem and write y."""
-    if problem.results:
+    if y.size:
         execute(choose(problem, method, max_memory, workers()), x, weights, y, cval)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -82,9 +82,8 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
     problem, cost = plan.problem, plan.chosen.cost
     assert cost is not None
     method = named(plan.method)
-    boxes = method.boxes(problem, cost)
     prepared = method.prepare(problem, weights, cost)
-    if len(boxes) == 1 and boxes[0] == problem.whole:
+    if not plan.boxes:
         with np.errstate(all="ignore"):  # NaN and infinities are results like others, whatever the method
             method.run(problem, x, prepared, y, cval)
         return
@@ -97,10 +96,10 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
         with np.errstate(all="ignore"):
             method.run(part, piece, prepared, block, cval)
 
-    share(one, boxes, plan.workers)
+    share(one, plan.boxes, plan.workers)
 
 
-def share(one: Callable[[Box], None], boxes: list[Box], crew: int) -> None:
+def share(one: Callable[[Box], None], boxes: Sequence[Box], crew: int) -> None:
     """Call `one` on every box, on `crew` threads of which this is one; the first error stops all and is raised."""
     left = deque(boxes)
 

@@ -60,7 +60,7 @@ def fill(x: Array, axes: Sequence[Axis], dtype: str, cval: float) -> Array:
     """The extension of x on [start, stop) of every axis, as `dtype`: a view where nothing has to change."""
     if all([a.plain for a in axes]):
         piece = x[(..., *(slice(a.start, a.stop) for a in axes))]
-        return piece if piece.dtype == dtype and piece.dtype.isnative else piece.astype(dtype)
+        return piece if piece.dtype == dtype and piece.dtype.isnative and piece.flags.aligned else piece.astype(dtype)
     tile = np.empty((*x.shape[:2], *(a.stop - a.start for a in axes)), dtype)
     _gather(x, tuple([a.runs(a.start, a.stop) for a in axes]), tile, cval)
     return tile
@@ -118,25 +118,28 @@ def steps(x: Array) -> tuple[int, ...]:
 
 def sound(x: Array) -> bool:
     """x can be read through `flat`: native, aligned, positive whole strides, contiguous last axis."""
-    if x.flags.c_contiguous:
-        return x.dtype.isnative and x.flags.aligned
-    size = x.itemsize
-    return (
-        x.dtype.isnative
-        and x.flags.aligned
-        and x.strides[-1] == size
-        and all([n == 1 or (s > 0 and s % size == 0) for n, s in zip(x.shape, x.strides, strict=True)])
-    )
+    return x.dtype.isnative and x.flags.aligned and (x.flags.c_contiguous or lies_well(x.shape, x.strides, x.itemsize, x.ndim - 1))
 
 
-def merges(x: Array, axis: int) -> bool:
-    """Axis `axis` and those behind it are one contiguous row."""
-    expected = x.itemsize
-    for n, step in zip(x.shape[:axis:-1], x.strides[:axis:-1], strict=True):
-        if n > 1 and step != expected:
+def lies_well(shape: tuple[int, ...], strides: tuple[int, ...], item: int, axis: int) -> bool:
+    """Positive whole strides, and `axis` and those behind it are one contiguous row."""
+    expected = item
+    for i in range(len(shape) - 1, -1, -1):
+        n, step = shape[i], strides[i]
+        if i >= axis and n > 1 and step != expected:
+            return False
+        if n > 1 and (step <= 0 or step % item):
             return False
         expected *= n
-    return x.shape[axis] <= 1 or x.strides[axis] == expected
+    return True
+
+
+def packed(shape: tuple[int, ...], item: int) -> tuple[int, ...]:
+    """Strides, in bytes, of a contiguous array of this shape."""
+    strides = [item] * len(shape)
+    for i in range(len(shape) - 2, -1, -1):
+        strides[i] = strides[i + 1] * max(shape[i + 1], 1)
+    return tuple(strides)
 
 
 def index(axis: Axis) -> Array:

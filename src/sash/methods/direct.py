@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, add_exactly, fill, flat, give, merges, sound, steps
+from sash.arrays.numpy_ import Array, add_exactly, fill, flat, give, lies_well, packed
 from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
@@ -112,25 +112,22 @@ def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cva
 
 def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
     """Write y from a tile that already holds the extension of x; only sizes, strides and dilations are read."""
-    last = _last(problem.axes)
-    if not (sound(tile) and merges(tile, last + 2)):
+    chunk = CHUNK[problem.elementwise] if w.shape[1] > CHUNK[problem.elementwise] and tile.dtype != np.int64 else 0
+    alike = y.dtype == tile.dtype and not chunk
+    shares = tile.dtype != np.int64 and not chunk
+    how = _how(problem.axes, problem.groups, shares, tile.itemsize, tile.shape, tile.strides, y.shape, y.strides if alike else None)
+    if how.copies:
         tile = np.ascontiguousarray(tile)
-    chunk = CHUNK[problem.elementwise]
-    chunked = w.shape[1] > chunk and tile.dtype != np.int64
-    in_place = y.dtype == tile.dtype and sound(y) and merges(y, last + 2) and not chunked
-    target = y if in_place else np.empty(y.shape, tile.dtype)
-    if problem.axes[last].stride > 1:
-        tile = _phases(tile, problem.axes[last], last)
-    share = _shares_rows(problem.axes) and tile.dtype != np.int64 and not chunked and target.shape[last + 2] >= STRIP
-    geometry = (problem.axes, problem.groups, share, tile.shape, steps(tile), target.shape, steps(target))
-    small = prod(target.shape[: last + 2 - share]) <= 4096
-    t = _tables(*geometry) if small else _tables.__wrapped__(*geometry)
+    target = y if how.in_place else np.empty(y.shape, tile.dtype)
+    if problem.axes[how.last].stride > 1:
+        tile = _phases(tile, problem.axes[how.last], how.last)
+    t = how.tables or _tables(*how.geometry)
     op = REDUCTIONS.index(problem.reduce)
     source, goal = flat(tile), flat(target)
     from sash.kernels.cpu.rows import rows
     from sash.kernels.cpu.taps import taps
 
-    if chunked:
+    if chunk:
         rest, piece = np.zeros_like(goal), np.empty_like(goal)
         for i in range(0, w.shape[1], chunk):
             wi, vi, off = (np.ascontiguousarray(a[..., i : i + chunk]) for a in (w, v, t.off))
@@ -138,12 +135,52 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
             if i:
                 add_exactly(goal, piece, rest)
         goal += rest
-    elif share:
+    elif t.m:
         rows(source, w, v, goal, t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d, 0, op)
     else:
         taps(source, w, v, goal, t.at, t.to, t.base, t.step, t.off, t.n, 0, op)
     if target is not y:
         give(target, y)
+
+
+class _How(NamedTuple):
+    """What `slide` does with arrays of these shapes and strides."""
+
+    copies: bool
+    """The tile must be made contiguous first."""
+    in_place: bool
+    """The kernels can write y itself."""
+    last: int
+    geometry: tuple[Any, ...]
+    tables: _Tables | None
+    """Kept where they are small."""
+
+
+@lru_cache(maxsize=512)
+def _how(
+    axes: tuple[Axis, ...],
+    groups: int,
+    shares: bool,
+    item: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    out: tuple[int, ...],
+    goal: tuple[int, ...] | None,
+) -> _How:
+    last = _last(axes)
+    copies = not lies_well(shape, strides, item, last + 2)
+    if axes[last].stride > 1:
+        s, at = axes[last].stride, last + 2
+        shape = (*shape[:at], s, -(-shape[at] // s), *shape[at + 1 :])
+        strides = packed(shape, item)
+    elif copies:
+        strides = packed(shape, item)
+    in_place = goal is not None and lies_well(out, goal, item, last + 2)
+    ys = goal if goal is not None and in_place else packed(out, item)
+    share = shares and _shares_rows(axes) and out[last + 2] >= STRIP
+    geometry = (axes, groups, share, shape, tuple([s // item for s in strides]), out, tuple([s // item for s in ys]))
+    small = prod(out[: last + 2 - share]) <= 8192
+    return _How(copies, in_place, last, geometry, _tables(*geometry) if small else None)
 
 
 def _last(axes: tuple[Axis, ...]) -> int:
@@ -188,7 +225,6 @@ class _Tables(NamedTuple):
     yp: int
 
 
-@lru_cache(maxsize=512)
 def _tables(
     axes: tuple[Axis, ...],
     groups: int,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, fill, flat, give, index, merges, sound, steps
+from sash.arrays.numpy_ import Array, fill, flat, give, index, lies_well, sound, steps
 from sash.arrays.weights import Terms, Weights
 from sash.axis import Axis
 from sash.machine import Machine
@@ -183,9 +183,9 @@ def _fused(problem: Problem, x: Array, terms: Terms, y: Array, cval: float) -> N
     from sash.kernels.cpu.blur import blur, blur_scratch
 
     slots = _slots(problem.axes)
-    if x.dtype != problem.dtype or not sound(x) or not merges(x, slots.x + 2):
+    if x.dtype != problem.dtype or not sound(x) or not lies_well(x.shape, x.strides, x.itemsize, slots.x + 2):
         x = np.ascontiguousarray(x, problem.dtype)
-    target = y if y.dtype == x.dtype and sound(y) and merges(y, slots.x + 2) else np.empty(y.shape, x.dtype)
+    target = y if y.dtype == x.dtype and sound(y) and lies_well(y.shape, y.strides, y.itemsize, slots.x + 2) else np.empty(y.shape, x.dtype)
     za, ya, xa = (problem.axes[i] if i >= 0 else _idle(1) for i in slots)
     inner = prod(x.shape[slots.x + 3 :])
     zmap, ymap, (xmap, low, high, source) = index(za), index(ya), _samples(xa)

@@ -55,6 +55,8 @@ class Settings(NamedTuple):
     def plain(self) -> Settings:
         """The same with sequences as tuples of ints, so that equal settings are equal keys."""
         axes, stride, dilation, padding = self[:4]
+        if type(stride) is type(dilation) is int and axes is self.dtype is None and type(padding) in (int, str):
+            return self
         return self._replace(
             axes=axes if axes is None or type(axes) is int else ints("axes", axes),
             stride=stride if type(stride) is int else ints("stride", stride),
@@ -159,7 +161,8 @@ class Lowered(NamedTuple):
     spread: tuple[int, ...]
     """Shape of the dense kernel with one axis per axis of x, behind two for channels."""
     cval: complex
-    settings: Settings
+    terms: int
+    """Multiply-adds of the definition."""
 
 
 @lru_cache(maxsize=4096, typed=True)
@@ -189,7 +192,7 @@ def lower(
         elementwise=settings.accuracy == "elementwise",
     )
     cval = _settle_cval(settings, x, types)
-    return Lowered(problem, types, problem.out, axes, order, tuple(spread), cval, settings)
+    return Lowered(problem, types, problem.out, axes, order, tuple(spread), cval, problem.results * problem.taps)
 
 
 def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any], settings: Settings, rounded: Any = None) -> Array:
@@ -208,7 +211,7 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     elif kernel.array is not None:
         dense = kernel.array.transpose(low.order).reshape(low.spread)
         kernel = Weights(dense)
-        if not problem.finite and (settings.method != "auto" or problem.results * problem.taps >= FEW):
+        if not problem.finite and (settings.method != "auto" or low.terms >= FEW):
             problem = problem._replace(finite=bool(np.isfinite(dense).all()))
     if cval and x.dtype.kind == "c" and settings.boundary == "constant":  # one number cannot pad two parts
         x = fill(x[None, None], problem.axes, x.dtype.newbyteorder("=").name, cval)[0, 0]
@@ -220,8 +223,8 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     if not y.size:
         return y
     if low.types.exact:
-        problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
-    if not problem.rank and _worth_measuring(settings, problem):
+        problem = exactly(problem, x, kernel, cval.real, y.dtype)
+    if not problem.rank and _worth_measuring(settings, problem, low.terms):
         problem = _factored(problem, kernel, settings)
     if y.dtype.kind == "c":
         problem, x4, kernel, y4 = _as_real(problem, x, kernel, y)
@@ -281,17 +284,16 @@ def _settle_cval(settings: Settings, x: np.dtype[Any], types: Types) -> complex:
         raise KindError(f"cval={settings.cval!r} is complex, but x is {x} and the result {types.result}; use a real cval.")
     if types.exact and settings.boundary == "constant" and (not np.isfinite(cval) or cval.real != int(cval.real)):
         raise KindError(f"cval={settings.cval!r} is no integer, but x is {x} and the result exact; use an integer, or x.astype(float).")
-    return cval
+    return int(settings.cval) if types.exact and settings.boundary == "constant" else cval  # 2**53 + 1 is no float
 
 
-def _worth_measuring(settings: Settings, problem: Problem) -> bool:
+def _worth_measuring(settings: Settings, problem: Problem, terms: int) -> bool:
     """Whether the kernel's rank should be looked for."""
     if settings.separable is False or settings.method not in ("auto", "separable"):
         return False
     if settings.separable is True or settings.method == "separable":
         return True
-    several = sum(a.size > 1 for a in problem.axes) > 1
-    return several and not problem.elementwise and problem.results * problem.taps > WORTH_MEASURING
+    return terms > WORTH_MEASURING and not problem.elementwise and sum(a.size > 1 for a in problem.axes) > 1
 
 
 def _factored(problem: Problem, kernel: Weights, settings: Settings) -> Problem:
