@@ -37,7 +37,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--patience", type=float, metavar="S", help="seconds that one call of a peer may take about (default 3; 60 with --all)")
     p.add_argument("--memory", action="store_true", help="peak scratch too: one more process for each contender")
     p.add_argument(
-        "--out", type=Path, default=HERE / "results", metavar="DIR", help="folder for numbers and pictures (default: benchmarks/results)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for numbers and pictures (default: benchmarks/results; none with --cell or --peer, which show a part only)",
     )
     return p
 
@@ -56,7 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.suite_list:
         print("\n".join(listed(suites)))
         return 0
+    if not asked.out and not asked.cell and not asked.peer:
+        asked.out = HERE / "results"
+    try:
+        if asked.out:
+            asked.out.mkdir(parents=True, exist_ok=True)
+    except OSError as failed:
+        print(f"--out {asked.out} cannot be a folder ({failed.strerror}); choose another.", file=sys.stderr)
+        return UNKNOWN
     told = machine.record()
+    told["asked"] = {name: value for name, value in vars(asked).items() if value and name not in ("out", "suites")}
     names = tuple(asked.peer or peers.PEERS)
     peak = machine.peak()
     told["peak_multiply_adds"] = peak
@@ -81,12 +93,14 @@ def timed(suite: str, asked: argparse.Namespace, told: dict[str, Any], names: tu
         print(f"\n{suite}: no cell of this run has {asked.cell!r} in its name; --all has more of them.")
         return False
     print("\n".join(report.summary(suite, outcomes)))
-    path = results.write(asked.out, results.timed(told, suite, outcomes))
-    if any(o.ratios() for o in outcomes):
-        from benchmarks.picture import draw
+    if asked.out:
+        path = results.write(asked.out, results.timed(told, suite, outcomes))
+        picture = path.with_suffix(".png")
+        if any(o.ratios() for o in outcomes):
+            from benchmarks.picture import draw
 
-        draw(path.with_suffix(".png"), suite, outcomes, f"{told['processor']}, {told['cores']} cores, {told['date'][:10]}")
-        print(f"  -> {path}, {path.with_suffix('.png').name}")
+            draw(picture, suite, outcomes, f"{told['processor']}, {told['cores']} cores, {told['date'][:10]}")
+        print(f"  -> {path}, {picture.name}")
     return any(o.ours.wrong or o.ours.refusal for o in outcomes)
 
 
@@ -97,7 +111,8 @@ def started(asked: argparse.Namespace, told: dict[str, Any]) -> bool:
     for wait in start.waits(asked.rounds or (5 if asked.all else 2), asked.cell or ""):
         print(report.wait(wait), flush=True)
         waits.append(wait)
-    print(f"  -> {results.write(asked.out, results.started(told, STARTED, waits))}")
+    if asked.out:
+        print(f"  -> {results.write(asked.out, results.started(told, STARTED, waits))}")
     return False
 
 

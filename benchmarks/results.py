@@ -51,7 +51,6 @@ def started(machine: dict[str, Any], suite: str, waits: Sequence[Wait]) -> dict[
 
 def write(folder: Path, told: dict[str, Any]) -> Path:
     """The JSON of a suite, in place of that of an earlier run."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{told['suite']}.json"
     beside = path.with_suffix(".json.part")
     beside.write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n", encoding="utf-8")

@@ -32,6 +32,10 @@ def job(call, small):
             (noise(side, side), noise(15, 15)),
             {"padding": "same", "boundary": "mirror", "separable": False},
         )
+    if call in ("large", "large strided"):
+        taps = 9 if small else 301
+        settings = {"padding": "same", "separable": False, "stride": 1 if call == "large" else 2}
+        return "correlate", (noise(side, side), noise(taps, taps)), settings
     if call == "strided":
         return "correlate", (noise(side, side), noise(9, 9)), {"stride": 2, "padding": "same", "separable": False}
     if call == "limited":

@@ -48,7 +48,8 @@ def blur(job: Blur, x: Array) -> Iterator[Way]:
         return own(job, x, discrete_gaussian(job.sigma**2), job.allowed(x))
 
     def sampled() -> Truth:
-        at = np.arange(-int(8 * job.sigma + 1), int(8 * job.sigma + 1) + 1)
+        reach = int(5 * job.sigma + 1)
+        at = np.arange(-reach, reach + 1)
         taps = np.exp(-0.5 * (at / job.sigma) ** 2)
         return own(job, x, taps / taps.sum(), RECURSIVE * float(np.max(np.abs(x))))
 

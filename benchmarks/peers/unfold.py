@@ -1,6 +1,7 @@
 """The `unfold` way: every patch side by side in one array, then the differences, then their mean.
 
-image as (1, C, H, W)   patches (C*h*w, OH*OW); whole where memory holds them, and in chunks of rows that stay small.
+image as (1, C, H, W)   patches (C*h*w, OH*OW), all of them at once where memory holds them, else in chunks of rows
+(and for zncc, whose temporaries make chunks the faster way).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ CHUNK = 2**25
 TERM = 5e-9
 """Seconds for each patch element (a guess)."""
 LONGEST = 4e9
-"""Patch elements past which only the first rows are done."""
+"""Patch elements past which only the first rows are done, as many as `SHARE` of them fill."""
+SHARE = 3e8
 
 
 def match(job: Match, image: Array, template: Array, mask: Array | None) -> Iterator[Way]:
@@ -42,17 +44,17 @@ def match(job: Match, image: Array, template: Array, mask: Array | None) -> Iter
 
     elements = prod(job.out) * flat.numel()
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if elements * 4 * 3 < free / 2 and elements < LONGEST:
+    if elements * 4 * 3 < free / 2 and elements < LONGEST and job.metric != "zncc":
         yield Way("unfold", lambda: np.asarray(rows(0, oh).numpy()), elements * TERM)
+        return
     step = max(1, CHUNK // (4 * ow * flat.numel()))
-    done = oh if elements < LONGEST else min(oh, max(step, oh * int(LONGEST) // elements // 4))
-    if step < oh:
+    done = oh if elements < LONGEST else min(oh, max(step, oh * int(SHARE) // elements))
 
-        def chunks() -> Array:
-            return torch.cat([rows(i, min(i + step, done)) for i in range(0, done, step)]).numpy()
+    def chunks() -> Array:
+        return np.asarray(torch.cat([rows(i, min(i + step, done)) for i in range(0, done, step)]).numpy())
 
-        note = "" if done == oh else f"{done} of {oh} rows, scaled"
-        yield Way("unfold in chunks", chunks, elements * TERM * done / oh, note=note, part=done / oh)
+    note = "" if done == oh else f"{done} of {oh} rows, scaled"
+    yield Way("unfold in chunks", chunks, elements * TERM * done / oh, note=note, part=done / oh)
 
 
 def score(metric: str, patches: torch.Tensor, template: torch.Tensor, span: float) -> torch.Tensor:

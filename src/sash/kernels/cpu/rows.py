@@ -16,6 +16,9 @@ from . import simd
 from .simd import gain, put, put_more, stay_whole, zeros
 from .taps import taps
 
+STRIP = 10
+"""Blocks of columns that go down all rows together: as many as keep the rows of 17 taps in the first-level cache."""
+
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def sweep(
@@ -69,39 +72,58 @@ def sweep(
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def down(
-    x: Any, k: Any, y: Any, start: int, to: int, line: Any, q0: int, dq: int, yp: int, m: int, n: int, add: int,
+    x: Any, k: Any, y: Any, at: Any, to: Any, line: Any, yp: int, m: int, n: int, add: int,
     op: Any, lanes: Any, cols: Any, rows: Any,
 ) -> None:  # fmt: skip
-    """sweep of one image by one column of taps, where its loop over columns would take half of the time.
+    """sweep by one column of taps, where its loop over columns would take half of the time.
 
-    y[to + i yp + j] (+)= sum_u k[u] x[start + line[q0 + (i + u) dq] + j]
+    y[to[r] + i yp + j] (+)= sum_u k[u] x[at[r] + line[i + u] + j]
     """
     stay_whole()
     N, W, h = len(rows), len(lanes) * len(cols), len(k)
-    for i0 in range(0, m, N):
-        i = min(i0, m - N)
-        q = q0 + i * dq
-        for j0 in range(0, n, W):
-            j = min(j0, n - W)
-            a = start + j
-            acc = zeros(x, lanes, cols, rows)
-            acc = gain(op, acc, cols, x, a + line[q], k, k, 0, 1, 0, 0)
-            if N > 2:
-                acc = gain(op, acc, cols, x, a + line[q + dq], k, k, 1, 1, 0, 1)
-            if N > 3:
-                acc = gain(op, acc, cols, x, a + line[q + 2 * dq], k, k, 2, 1, 0, 2)
-            for u in range(N - 1, h):
-                acc = gain(op, acc, cols, x, a + line[q + u * dq], k, k, u, 1, 0, 3)
-            acc = gain(op, acc, cols, x, a + line[q + h * dq], k, k, h, 1, 1, 3)
-            if N > 2:
-                acc = gain(op, acc, cols, x, a + line[q + (h + 1) * dq], k, k, h + 1, 1, 2, 3)
-            if N > 3:
-                acc = gain(op, acc, cols, x, a + line[q + (h + 2) * dq], k, k, h + 2, 1, 3, 3)
-            b = to + i * yp + j
-            if add:
-                put_more(y, b, yp, acc, cols, i0 - i, j0 - j)
-            else:
-                put(y, b, yp, acc, cols)
+    for r in range(len(at)):
+        for strip in range(0, n, STRIP * W):
+            for i0 in range(0, m, N):
+                i = min(i0, m - N)
+                for j0 in range(strip, min(strip + STRIP * W, n), W):
+                    j = min(j0, n - W)
+                    a = at[r] + j
+                    acc = zeros(x, lanes, cols, rows)
+                    acc = gain(op, acc, cols, x, a + line[i], k, k, 0, 1, 0, 0)
+                    if N > 2:
+                        acc = gain(op, acc, cols, x, a + line[i + 1], k, k, 1, 1, 0, 1)
+                    if N > 3:
+                        acc = gain(op, acc, cols, x, a + line[i + 2], k, k, 2, 1, 0, 2)
+                    for u in range(N - 1, h):
+                        acc = gain(op, acc, cols, x, a + line[i + u], k, k, u, 1, 0, 3)
+                    acc = gain(op, acc, cols, x, a + line[i + h], k, k, h, 1, 1, 3)
+                    if N > 2:
+                        acc = gain(op, acc, cols, x, a + line[i + h + 1], k, k, h + 1, 1, 2, 3)
+                    if N > 3:
+                        acc = gain(op, acc, cols, x, a + line[i + h + 2], k, k, h + 2, 1, 3, 3)
+                    b = to[r] + i * yp + j
+                    if add:
+                        put_more(y, b, yp, acc, cols, i0 - i, j0 - j)
+                    else:
+                        put(y, b, yp, acc, cols)
+
+
+def shares(m: int, n: int, h: int, itemsize: int) -> bool:
+    """Whether m rows of n outputs, h taps high, fill a block of rows that share what they load."""
+    size = simd.block(itemsize)
+    side = len(size.rows)
+    return h > 1 and h >= side - 1 and m >= side and n >= len(size.lanes) * len(size.cols)
+
+
+def column(x: Any, k: Any, y: Any, at: Any, to: Any, line: Any, yp: int, m: int, n: int, add: int) -> None:
+    """y[to[r] + i yp + j] (+)= sum_u k[u] x[at[r] + line[i + u] + j]: a pass along any axis but the last."""
+    size = simd.block(x.itemsize)
+    if shares(m, n, len(k), x.itemsize):
+        down(x, k, y, at, to, line, yp, m, n, add, simd.PRODUCT, size.lanes, size.cols, size.rows)
+        return
+    zero = np.zeros(1, np.int64)
+    for i in range(m):
+        taps(x, k, k, y, at, to + i * yp, zero, zero, line[i : i + len(k)], n, add, 0)
 
 
 def rows(
@@ -110,14 +132,12 @@ def rows(
 ) -> None:  # fmt: skip
     """Sum of terms over h rows of k columns, xp and d apart: op 0 w x, 1 v |x - w|, 2 v (x - w)^2; add 1 accumulates."""
     size = simd.block(x.itemsize)
-    side = len(size.rows)
-    if h > 1 and h >= side - 1 and m >= side and n >= len(size.lanes) * len(size.cols):
+    if shares(m, n, h, x.itemsize):
         line = np.arange(m + h - 1) * xp
         w, v, form = w.ravel(), v.ravel(), (simd.OPS[op], size.lanes, size.cols, size.rows)
         if k == 1 and len(off) == 1 and op == 0:
-            for r, o in np.ndindex(len(at), len(base)):
-                start, goal = int(at[r] + base[o] + off[0]), int(to[r] + step[o])
-                down(x, w[o * h : o * h + h], y, start, goal, line, 0, 1, yp, m, n, add, *form)
+            for o in range(len(base)):
+                down(x, w[o * h : o * h + h], y, at + base[o] + off[0], to + step[o], line, yp, m, n, add, *form)
         else:
             sweep(x, w, v, y, at, to, base, step, off, line, yp, m, n, h, k, d, add, *form)
         return
