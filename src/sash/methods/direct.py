@@ -200,10 +200,10 @@ def _phases(tile: Array, axis: Axis, last: int) -> Array:
     s, at = axis.stride, last + 2
     length = -(-tile.shape[at] // s)
     split = np.empty((*tile.shape[:at], s, length, *tile.shape[at + 1 :]), tile.dtype)
-    head = (slice(None),) * at
+    along = np.moveaxis(tile, at, 0)
     for p in range(min(s, tile.shape[at])):
-        phase = tile[(*head, slice(p, None, s))]
-        split[(*head, p, slice(0, phase.shape[at]))] = phase
+        phase = along[p::s]
+        np.moveaxis(split, (at, at + 1), (0, 1))[p, : len(phase)] = phase
     return split
 
 

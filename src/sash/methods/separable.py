@@ -22,6 +22,7 @@ from sash.problem import Box, Problem
 
 NAME = "separable"
 
+
 def refuses(problem: Problem) -> str:
     if problem.reduce != "product":
         return f"{problem.reduce} differences do not factor"
@@ -39,7 +40,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     if fused.takes(problem):
         tile = fused.block(problem, limit / item)
         taps = sum(a.size for a in problem.axes if a.size > 1)
-        work = {
+        work: dict[str, float] = {
             f"separable.{problem.dtype}": problem.rank * problem.results * taps,
             f"separable.pass.{problem.dtype}": problem.rank * problem.results * sum(a.size > 1 for a in problem.axes),
             f"result.{problem.dtype}": problem.results,

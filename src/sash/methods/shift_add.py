@@ -13,10 +13,9 @@ from math import prod
 import numpy as np
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, add_exactly, fill, give
-from sash.arrays.weights import Weights
+from sash.arrays.numpy_ import Array, add_exactly, cut, fill, give
 from sash.machine import Machine
-from sash.methods.direct import prepare as prepare  # noqa: PLC0414  the same two operands
+from sash.methods.direct import prepare as prepare
 from sash.methods.method import Cost
 from sash.problem import Box, Problem
 
@@ -59,7 +58,7 @@ def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cva
         for count, (c, *at) in enumerate(product(range(wide), *sizes), start=1):
             starts = [t * a.dilation for t, a in zip(at, problem.axes, strict=True)]
             stops = [s + (a.out - 1) * a.stride + 1 for s, a in zip(starts, problem.axes, strict=True)]
-            piece = tile[(slice(None), first + c, *map(slice, starts, stops, [a.stride for a in problem.axes]))]
+            piece = cut(tile[:, first + c], list(map(slice, starts, stops, [a.stride for a in problem.axes])))
             _term(problem.reduce, piece, w[o, count - 1], v[o, count - 1], term)
             chunk += term
             if count % CHUNK[True] == 0:  # a running sum's error grows with its length

@@ -125,6 +125,7 @@ class Types(NamedTuple):
 def settle_types(x: np.dtype[Any], kernel: np.dtype[Any], asked: np.dtype[Any] | None) -> Types:
     """Floats and complex keep their type; integers with integers give int64; integers with floats as NumPy promotes."""
     whole = x.kind in "biu" and kernel.kind in "biu"
+    result: np.dtype[Any]
     if whole:
         result = np.dtype(np.int64)
     elif x.kind in "fc":
@@ -223,7 +224,7 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     if not y.size:
         return y
     if low.types.exact:
-        problem = exactly(problem, x, kernel, cval.real, y.dtype)
+        problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
     if not problem.rank and _worth_measuring(settings, problem, low.terms):
         problem = _factored(problem, kernel, settings)
     if y.dtype.kind == "c":

@@ -164,7 +164,9 @@ def _check_range(x: np.dtype[Any], result: np.dtype[Any], order: Any, cval: Any)
     low, high = min(low, cval), max(high, cval)
     info = np.iinfo(result)
     if low < info.min or high > info.max:
-        raise ArgumentError(f"dtype={result} holds [{info.min}, {info.max}], but a blur of {x} may lie in [{low}, {high}]; use a wider type.")
+        raise ArgumentError(
+            f"dtype={result} holds [{info.min}, {info.max}], but a blur of {x} may lie in [{low}, {high}]; use a wider type."
+        )
 
 
 def _each(name: str, value: Any, count: int) -> list[Any]:
@@ -203,11 +205,14 @@ def _kernel(sigma: float, order: int, taps: int) -> Array:
     """Samples of the order-th derivative; its polynomial q follows q' + q * p' with p = -t^2 / (2 sigma^2)."""
     t = np.arange(taps) - (taps - 1) / 2
     if sigma <= NOTHING:
-        return (t == 0).astype(np.float64)
-    phi = np.exp(-0.5 / (sigma * sigma) * t**2)
+        nearest = np.abs(t) == np.abs(t).min()
+        return nearest / nearest.sum()  # type: ignore[no-any-return]
+    phi: Array = np.exp(-0.5 / (sigma * sigma) * t**2)
     phi /= phi.sum()
     q = np.polynomial.Polynomial([1.0])
     slope = np.polynomial.Polynomial([0.0, -1.0 / (sigma * sigma)])
     for _ in range(order):
         q = q.deriv() + q * slope
-    return phi * q(t) if order else phi
+    if order:
+        phi = phi * q(t)
+    return phi

@@ -194,7 +194,9 @@ def _settle_mask(mask: Any, template: Array, channel_axis: int | None, bank: boo
     if weights.shape == flat != one:
         weights = np.expand_dims(weights, channel_axis % len(one))  # type: ignore[operator]
     elif weights.shape not in (one, template.shape):
-        raise ArgumentError(f"mask has shape {weights.shape} and the template {template.shape}; a mask weighs each of its elements, so give {one}.")
+        raise ArgumentError(
+            f"mask has shape {weights.shape} and the template {template.shape}; a mask weighs each of its elements, so give {one}."
+        )
     if weights.dtype.kind == "c":
         raise KindError(f"mask is {weights.dtype}; weights are real numbers of at least 0.")
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
