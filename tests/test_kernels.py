@@ -17,7 +17,7 @@ from sash.kernels.cpu.rows import column, rows
 from sash.kernels.cpu.taps import taps
 
 TYPES = ["float32", "float64", "int64"]
-OPS = [0, 1, 2]
+OPS = [0, 1, 2, 3, 4]
 GUARD = 32
 LANES = [1, 2, 3, 4, 5, 8, 13, 16, 31, 64, 65, 100, 131, 200]  # row lengths on both sides of every block
 
@@ -39,7 +39,7 @@ def blank(size, dtype):
 
 
 def term(op, w, v, x):
-    return (w * x, v * abs(x - w), v * (x - w) ** 2)[op]
+    return (w * x, v * abs(x - w), v * (x - w) ** 2, abs(x - w), (x - w) ** 2)[op]
 
 
 def defined(x, w, v, y, at, to, base, step, off, n, add, op):

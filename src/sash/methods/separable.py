@@ -93,7 +93,7 @@ def run(problem: Problem, x: Array, prepared: Terms, y: Array, cval: float) -> N
             shape = list(done.shape)
             shape[i + 2] = axes[i].out
             result = np.empty(shape, problem.dtype)
-            slide(step, done, term[i].reshape(1, -1), term[i].reshape(1, -1), result)
+            slide(step, done, term[i].reshape(1, -1), None, result)
             done = result
         total = done if total is None else np.add(total, done, out=total)
     assert total is not None

@@ -244,9 +244,12 @@ def _score_by_differences(
     problem = problem._replace(result=y.dtype.name, straight=x.dtype == problem.dtype and sound(x))
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]
-    run(problem, x, Weights(t, mask=np.broadcast_to(m, t.shape)), y, method=method, max_memory=max_memory)
-    weight = np.broadcast_to(m, t.shape).sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) * span**power
-    y /= -weight.astype(y.dtype).reshape(-1, *[1] * (y.ndim - 2))
+    run(problem, x, Weights(t, mask=None if whole else m), y, method=method, max_memory=max_memory)
+    if whole:
+        y /= -t[0].size * span**power
+    else:
+        weight = m.sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) * span**power
+        y /= -weight.astype(y.dtype).reshape(-1, *[1] * (y.ndim - 2))
     y += 1
 
 
