@@ -105,7 +105,7 @@ def _blur(
     if sigma is None:
         raise ArgumentError("plan('gaussian_blur') needs sigma=, the standard deviation in samples.")
     where = settle_axes(settings.pop("axes", None), len(x), None)
-    sizes = tuple(len(k) for k in gaussian_.blur_kernels(sigma, order, truncate, size, len(where)))
+    sizes = gaussian_.blur_sizes(sigma, order, truncate, size, len(where))
     result = settings.pop("dtype", None) or gaussian_.settle_blur_type(kind)
     told = Settings(where, padding="same", dtype=np.dtype(result), **{"boundary": "symmetric", **settings})
     low = lower(x, kind, True, sizes, gaussian_.settle_blur_type(kind), 1, *told.plain())
