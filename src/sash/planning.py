@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, machine
-from sash.methods import METHODS, Method, named
+from sash.methods import METHODS, Cost, Method, named
 from sash.plans import Candidate, Plan, describe, size
 from sash.problem import Box, Problem
 
@@ -22,6 +22,9 @@ def choose(problem: Problem, method: str, max_memory: int | None, workers: int) 
     """The plan for a problem: the fastest willing method within `max_memory` bytes of scratch, or the one asked for."""
     here = machine()
     limit = float("inf") if max_memory is None else max_memory
+    if not problem.results:
+        nothing = Candidate(METHODS[0].NAME, 0.0, 0, 1, "", Cost({}, 0, 0, (1,) * (len(problem.axes) + 1)))
+        return Plan(describe(problem), problem, nothing.name, "there is nothing to do", (nothing,))
     if method == "auto":
         candidates = tuple(_ask(m, problem, here, limit, workers) for m in METHODS)
         willing = [c for c in candidates if not c.refusal]

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import index
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,9 +54,9 @@ def threads(n: int) -> Iterator[int]:
     ...     sash.correlate(np.arange(5), [1, 1]).tolist()
     [1, 3, 5, 7]
     """
-    if not isinstance(n, int) or n < 1:
+    if isinstance(n, bool) or not hasattr(n, "__index__") or index(n) < 1:
         raise ArgumentError(f"threads({n!r}): the number of threads must be an int of at least 1.")
-    token = _asked.set(n)
+    token = _asked.set(index(n))
     try:
         yield n
     finally:

@@ -163,15 +163,21 @@ class Window:
 
 
 def ints(name: str, value: object) -> Ints:
-    """`value` as an int, or as a tuple of ints where it is a sequence."""
+    """`value` as an int, or as a tuple of ints where it is a sequence; True and False are no numbers here."""
     try:
-        return index(value)  # type: ignore[arg-type]
+        return _index(value)
     except TypeError:
         pass
     try:
-        return tuple(index(v) for v in value)  # type: ignore[attr-defined]
+        return tuple([_index(v) for v in value])  # type: ignore[attr-defined]
     except TypeError:
         raise KindError(f"{name}={value!r} must be an int, or one int per axis.") from None
+
+
+def _index(value: object) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return index(value)  # type: ignore[arg-type]
 
 
 def _positive(name: str, value: object) -> Ints:
@@ -189,7 +195,7 @@ def settle_padding(value: object) -> str | int | Pairs:
             raise unknown("padding", value, PADDINGS)
         return value
     try:
-        return index(value)  # type: ignore[arg-type]
+        return _index(value)
     except TypeError:
         pass
     try:

@@ -26,8 +26,10 @@ MANY = 6
 
 def asarray(name: str, value: object) -> Array:
     """`value` as an array of a number type that sash computes with (no copy if it is one)."""
-    if isinstance(value, np.ndarray):
+    if type(value) is np.ndarray:
         found = value
+    elif isinstance(value, np.ma.MaskedArray):
+        raise KindError(f"{name} is a masked array, whose mask would be lost; fill it first ({name}.filled(...)).")
     else:
         try:
             found = np.asarray(value)
@@ -42,9 +44,21 @@ def asarray(name: str, value: object) -> Array:
 def settle_dtype(name: str, value: object) -> np.dtype[Any]:
     """`value` as an element type."""
     try:
-        return np.dtype(value)  # type: ignore[call-overload,no-any-return]
+        found: np.dtype[Any] = np.dtype(value)  # type: ignore[call-overload]
     except TypeError:
         raise KindError(f"{name}={value!r} is no element type that NumPy knows.") from None
+    if found.char not in KINDS:
+        raise KindError(f"{name}={value!r}: sash takes bool, integers, float16/32/64 and complex64/128.")
+    return found
+
+
+def settle_number(name: str, value: object) -> Any:
+    """`value` as a Python number (0-d arrays and NumPy's scalars too)."""
+    if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, (int, float, complex)):
+        raise KindError(f"{name}={value!r} must be a number.")
+    return value
 
 
 def cut(x: Array, slices: Sequence[Any]) -> Array:

@@ -5,13 +5,14 @@ x (any axes)   kernel (one axis per slid axis)   y (x's axes, the slid ones resi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from sash.arrays.numpy_ import Array, asarray
 from sash.arrays.weights import Weights
-from sash.errors import ArgumentError
+from sash.errors import ArgumentError, KindError
 from sash.ops.filters import Settings, over
 
 
@@ -186,18 +187,23 @@ def separable_filter(
     """
     settings = Settings(axes, stride, dilation, padding, boundary, cval, dtype, "auto", method, accuracy, max_memory)
     x = asarray("x", x)
+    if not isinstance(kernels, Iterable):
+        raise KindError(f"kernels={kernels!r} must be a sequence of 1-D kernels, one per axis to slide over.")
     taps = [asarray(f"kernels[{i}]", k) for i, k in enumerate(kernels)]
     for i, k in enumerate(taps):
         if k.ndim != 1 or not k.size:
             raise ArgumentError(f"kernels[{i}] has shape {k.shape}; each must be one axis of at least one tap.")
     if not taps:
         raise ArgumentError("kernels is empty; give one 1-D kernel per axis to slide over.")
-    kind = np.result_type(*taps)
+    whole = all(k.dtype.kind in "biu" for k in taps)
+    kind = np.dtype(np.int64) if whole else np.result_type(*taps)
     if kind.kind == "c" or not all(np.isfinite(k).all() for k in taps):  # channels of parts, and NaN, do not factor
         from sash.arrays.weights import sum_of_products
 
         return over(x, Weights(sum_of_products((tuple(taps),))), tuple(k.size for k in taps), kind, settings)
-    return over(x, Weights(None, (tuple(k.astype(kind, copy=False) for k in taps),)), tuple(k.size for k in taps), kind, settings)
+    return over(
+        x, Weights(None, (tuple(k if whole else k.astype(kind, copy=False) for k in taps),)), tuple(k.size for k in taps), kind, settings
+    )
 
 
 def _filter(x: Any, kernel: Any, settings: Settings, turned: bool) -> Array:

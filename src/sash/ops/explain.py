@@ -61,7 +61,7 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
     >>> sorted(c.name for c in sash.plan("gaussian_blur", (256, 256, 256), sigma=2).candidates)
     ['direct', 'fft', 'gemm', 'polyphase', 'separable', 'shift_add']
     """
-    if verb not in VERBS:
+    if not isinstance(verb, str) or verb not in VERBS:
         raise unknown("verb", verb, VERBS)
     function, count, lowered = VERBS[verb]
     allowed = [p.name for p in signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY or p.name == "sigma"]
@@ -82,7 +82,7 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
 def _filter(kind: np.dtype[Any], x: tuple[int, ...], sizes: tuple[int, ...], rank: int = 0, **settings: Any) -> Problem:
     told = Settings(**settings)
     rank = rank or int(told.separable is True)
-    low = lower(x, kind, True, sizes, kind, rank, *told.plain())
+    low = lower(x or (() if sizes else (1,)), kind, True, sizes, kind, rank, *told.plain())
     problem = low.problem._replace(finite=True)
     if low.types.exact:
         least, most = type_range(kind)
@@ -106,10 +106,15 @@ def _blur(
         raise ArgumentError("plan('gaussian_blur') needs sigma=, the standard deviation in samples.")
     where = settle_axes(settings.pop("axes", None), len(x), None)
     sizes = gaussian_.blur_sizes(sigma, order, truncate, size, len(where))
-    result = settings.pop("dtype", None) or gaussian_.settle_blur_type(kind)
-    told = Settings(where, padding="same", dtype=np.dtype(result), **{"boundary": "symmetric", **settings})
-    low = lower(x, kind, True, sizes, gaussian_.settle_blur_type(kind), 1, *told.plain())
-    return low.problem
+    compute = gaussian_.settle_blur_type(kind)
+    result = settle_dtype("dtype", settings.pop("dtype", None) or compute)
+    rounded = result if result.kind in "iu" else None
+    if rounded:
+        gaussian_.check_range(kind, result, order, settings.get("cval", 0.0))
+        result = compute
+    told = Settings(where, padding="same", dtype=result, **{"boundary": "symmetric", **settings})
+    low = lower(x or (1,), kind, True, sizes, compute, 1, *told.plain())
+    return low.problem._replace(result=rounded.name) if rounded else low.problem
 
 
 def _similarity(

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, fill, settle_dtype, sound
+from sash.arrays.numpy_ import Array, fill, settle_dtype, settle_number, sound
 from sash.arrays.weights import Weights
 from sash.axis import BOUNDARIES, Axis
-from sash.errors import ArgumentError, KindError, unknown
-from sash.ops.integers import exactly
+from sash.errors import ArgumentError, KindError, OverflowRisk, unknown
+from sash.ops.integers import exactly, within
 from sash.ops.separation import factors
 from sash.problem import Problem
 from sash.running import check_settings, run
@@ -55,6 +55,12 @@ class Settings(NamedTuple):
     def plain(self) -> Settings:
         """The same with sequences as tuples of ints, so that equal settings are equal keys."""
         axes, stride, dilation, padding = self[:4]
+        if not (type(self.boundary) is type(self.method) is type(self.accuracy) is str):
+            self.check()
+        if type(self.separable) not in (bool, str):
+            raise ArgumentError(f"separable={self.separable!r} must be True, False or 'auto'.")
+        if type(self.cval) not in (int, float):
+            self = self._replace(cval=settle_number("cval", self.cval))
         if type(stride) is type(dilation) is int and axes is self.dtype is None and type(padding) in (int, str):
             return self
         return self._replace(
@@ -81,12 +87,12 @@ def check_boundary(boundary: str) -> None:
     raise unknown("boundary", boundary, BOUNDARIES)
 
 
-def settle_axes(axes: object, ndim: int, count: int | None, x: str = "x") -> tuple[int, ...]:
+def settle_axes(axes: object, ndim: int, count: int | None, x: str = "x", slides: str = "the kernel") -> tuple[int, ...]:
     """Axes of x as non-negative ints; None: the last `count` (all where count is None)."""
     if axes is None:
         count = ndim if count is None else count
         if count > ndim:
-            raise ArgumentError(f"the kernel has {count} axes and {x} has {ndim}: it cannot slide over more axes than there are.")
+            raise ArgumentError(f"{slides} has {count} axes and {x} has {ndim}: it cannot slide over more axes than there are.")
         return tuple(range(ndim - count, ndim))
     found = ints("axes", axes)
     found = found if isinstance(found, tuple) else (found,)
@@ -97,7 +103,7 @@ def settle_axes(axes: object, ndim: int, count: int | None, x: str = "x") -> tup
     if len(set(settled)) != len(settled):
         raise ArgumentError(f"axes={axes!r} names an axis of {x} twice.")
     if count is not None and len(settled) != count:
-        raise ArgumentError(f"axes={axes!r} names {len(settled)} axes and the kernel has {count}; they must agree.")
+        raise ArgumentError(f"axes={axes!r} names {len(settled)} axes and {slides} has {count}; they must agree.")
     return settled
 
 
@@ -107,6 +113,10 @@ def all_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, boun
     slid = window.over([shape[a] for a in axes], boundary, axes)
     found = [Axis(n, 1, 1, 1, 0, n, "zero") for n in shape]
     for a, axis in zip(axes, slid, strict=True):
+        if axis.out == 1 and axis.stride > 1:  # one position: the stride is never taken, however large
+            axis = axis._replace(stride=1, stop=axis.start + axis.reach)
+        if axis.size == 1:
+            axis = axis._replace(dilation=1)
         if axis.n == 0 and boundary not in ("zero", "constant") and (axis.start < 0 or axis.stop > 0):
             raise ArgumentError(f"axis {a} of x has no samples, so boundary={boundary!r} has nothing to extend; use 'constant'.")
         found[a] = axis
@@ -193,6 +203,8 @@ def lower(
         elementwise=settings.accuracy == "elementwise",
     )
     cval = _settle_cval(settings, x, types)
+    if problem.results * types.result.itemsize >= 1 << 62:
+        raise ArgumentError(f"the result would have the shape {problem.out}, more than any memory holds; use less padding.")
     return Lowered(problem, types, problem.out, axes, order, tuple(spread), cval, problem.results * problem.taps)
 
 
@@ -203,7 +215,7 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     per axis of x, where `kernel.spread`).
     `rounded`: an integer type that holds every result, which is stored rounded to nearest even.
     """
-    if not x.ndim:  # a scalar is one sample with nothing to slide over
+    if not x.ndim and not sizes:  # a scalar is one sample with nothing to slide over
         return over(x[None], kernel, sizes, kind, settings, rounded)[0, ...]
     low = lower(x.shape, x.dtype, sound(x), sizes, kind, len(kernel.terms or ()), *settings.plain())
     problem, cval = low.problem, low.cval
@@ -217,8 +229,9 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
         kernel = Weights(dense)
         if not problem.finite and (settings.method != "auto" or low.terms >= FEW):
             problem = problem._replace(finite=bool(np.isfinite(dense).all()))
-    if cval and x.dtype.kind == "c" and settings.boundary == "constant":  # one number cannot pad two parts
-        x = fill(x[None, None], problem.axes, x.dtype.newbyteorder("=").name, cval)[0, 0]
+    if cval and settings.boundary == "constant" and (x.dtype.kind == "c" or cval.imag):  # one number cannot pad two parts
+        whole = x.dtype.newbyteorder("=") if x.dtype.kind == "c" else low.types.result
+        x = fill(x[None, None], problem.axes, whole.name, cval)[0, 0]
         problem = problem._replace(axes=tuple(a.moved(n, 0, n) for a, n in zip(problem.axes, x.shape, strict=True)))
         cval = 0j
     y = np.empty(low.out, rounded or low.types.result)
@@ -228,6 +241,7 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
         return y
     if low.types.exact:
         problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
+        cval = within(int(cval.real), problem.dtype)
     if not problem.rank and _worth_measuring(settings, problem, low.terms):
         problem = _factored(problem, kernel, settings)
     if y.dtype.kind == "c":
@@ -240,6 +254,8 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
 
 def per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
     """One 1-D kernel per axis of x; those of one tap become 1, and one that is longer takes over their scale."""
+    if all(k.dtype.kind in "biu" for k in kernels.values()):
+        return _per_axis_exactly(kernels, ndim)
     scale = prod(k[0] for k in kernels.values() if k.size == 1)
     longer = min((a for a, k in kernels.items() if k.size > 1), default=ndim - 1)
     one = np.ones(1, next(iter(kernels.values())).dtype)
@@ -247,6 +263,20 @@ def per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
     if scale != 1:
         long[longer] = long.get(longer, one) * scale
     return tuple(long.get(i, one) for i in range(ndim))
+
+
+def _per_axis_exactly(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
+    """The same for integers, as int64; refuses taps that int64 cannot hold."""
+    long = {a: [int(v) for v in k] for a, k in kernels.items() if k.size > 1}
+    scale = prod([int(k[0]) for k in kernels.values() if k.size == 1])
+    longer = min(long, default=ndim - 1)
+    long[longer] = [v * scale for v in long.get(longer, [1])]
+    most = max(abs(v) for k in long.values() for v in k)
+    if most >= 1 << 63:
+        raise OverflowRisk(
+            f"a tap of {most} (kernels of one tap multiplied in) does not fit int64, which holds {(1 << 63) - 1}; use floats."
+        )
+    return tuple([np.array(long.get(i, [1]), np.int64) for i in range(ndim)])
 
 
 def _as_real(problem: Problem, x: Array, kernel: Weights, y: Array) -> tuple[Problem, Array, Weights, Array]:
@@ -280,10 +310,7 @@ def _is_zero(cval: Any) -> bool:
 
 def _settle_cval(settings: Settings, x: np.dtype[Any], types: Types) -> complex:
     """`cval` as a number that the computation can hold."""
-    try:
-        cval = complex(settings.cval)
-    except (TypeError, ValueError):
-        raise KindError(f"cval={settings.cval!r} must be a number.") from None
+    cval = complex(settings.cval) if abs(settings.cval) < 1e308 or types.result.kind in "fc" else complex(1e308)
     if cval.imag and types.result.kind != "c":
         raise KindError(f"cval={settings.cval!r} is complex, but x is {x} and the result {types.result}; use a real cval.")
     if types.exact and settings.boundary == "constant" and (not np.isfinite(cval) or cval.real != int(cval.real)):

@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, asarray, settle_dtype
+from sash.arrays.numpy_ import Array, asarray, settle_dtype, settle_number
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError
 from sash.ops.filters import Settings, over, per_axis, settle_axes
 from sash.window import ints
+
+MOST = 1 << 28
+"""Most taps of a kernel."""
 
 NOTHING = 1e-15
 """Standard deviations up to this leave an axis alone (as in SciPy)."""
@@ -61,6 +64,8 @@ def gaussian_kernel(sigma: Any, *, order: Any = 0, truncate: float = 4.0, size: 
         order, size = (v[0] if isinstance(v, Sequence) and len(v) == 1 else v for v in (order, size))
         return _kernel(*_settle(sigma, order, truncate, size)).copy()
     count = len(sigma)
+    if not count:
+        raise ArgumentError("sigma is empty; give one standard deviation, or one per axis.")
     rows = zip(_each("sigma", sigma, count), _each("order", order, count), _each("size", size, count), strict=True)
     return reduce(np.multiply.outer, [_kernel(*_settle(s, o, truncate, k)) for s, o, k in rows])
 
@@ -128,7 +133,7 @@ def gaussian_blur(
     compute = settle_blur_type(x.dtype)
     result, rounded = compute if dtype is None else settle_dtype("dtype", dtype), None
     if result.kind in "iu":
-        _check_range(x.dtype, result, order, cval if boundary == "constant" else 0)
+        check_range(x.dtype, result, order, cval if boundary == "constant" else 0)
         result, rounded = compute, result
     settings = Settings(where, 1, 1, "same", boundary, cval, result, "auto", method, accuracy, max_memory)
     if not where:
@@ -166,8 +171,11 @@ def settle_blur_type(x: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if x.itemsize <= 2 else np.float64)
 
 
-def _check_range(x: np.dtype[Any], result: np.dtype[Any], order: Any, cval: Any) -> None:
+def check_range(x: np.dtype[Any], result: np.dtype[Any], order: Any, cval: Any) -> None:
     """An integer result must hold everything that a blur of x can give."""
+    cval = settle_number("cval", cval)
+    if isinstance(cval, complex) or not -1e308 < cval < 1e308:
+        raise ArgumentError(f"cval={cval!r} is no value that {result} can hold; use a finite real number.")
     if x.kind not in "biu":
         raise KindError(f"dtype={result} is an integer type, but x is {x}; round the result yourself.")
     if np.any(np.asarray(order)):
@@ -192,23 +200,20 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
 
 def _settle(sigma: Any, order: Any, truncate: Any, size: Any) -> tuple[float, int, int]:
     """(sigma, order, taps), checked."""
+    sigma, truncate = settle_number("sigma", sigma), settle_number("truncate", truncate)
     for name, value in (("sigma", sigma), ("truncate", truncate)):
-        try:
-            fine = 0 <= float(value) < float("inf")
-        except (TypeError, ValueError):
-            raise KindError(f"{name}={value!r} must be a number.") from None
-        if not fine:
+        if isinstance(value, complex) or not 0 <= value < float("inf"):
             raise ArgumentError(f"{name}={value!r} must be a finite number of at least 0.")
     whole = ints("order", order)
     if not isinstance(whole, int) or whole < 0:
         raise ArgumentError(f"order={order!r} must be an int of at least 0 (0: blur, 1: slope, 2: curvature).")
     if whole and sigma <= NOTHING:
         raise ArgumentError(f"sigma={sigma!r} with order={whole}: a Gaussian of no width has no derivative; use a sigma above 0.")
-    if size is None:
-        return float(sigma), whole, 2 * int(float(truncate) * float(sigma) + 0.5) + 1 if sigma > NOTHING else 1
-    taps = ints("size", size)
+    taps = ints("size", size) if size is not None else 2 * int(float(truncate) * float(sigma) + 0.5) + 1 if sigma > NOTHING else 1
     if not isinstance(taps, int) or taps < 1:
         raise ArgumentError(f"size={size!r} must be an int of at least 1.")
+    if taps > MOST:
+        raise ArgumentError(f"sigma={sigma!r} and size={size!r} make a kernel of {taps} taps, and {MOST} are the most; use a smaller one.")
     return float(sigma), whole, taps
 
 
@@ -219,7 +224,7 @@ def _kernel(sigma: float, order: int, taps: int) -> Array:
     if sigma <= NOTHING:
         nearest = np.abs(t) == np.abs(t).min()
         return nearest / nearest.sum()  # type: ignore[no-any-return]
-    phi: Array = np.exp(-0.5 / (sigma * sigma) * t**2)
+    phi: Array = np.exp(-0.5 / (sigma * sigma) * (t**2 - (t**2).min()))  # an even size has no sample at 0
     phi /= phi.sum()
     q = np.polynomial.Polynomial([1.0])
     slope = np.polynomial.Polynomial([0.0, -1.0 / (sigma * sigma)])

@@ -81,3 +81,10 @@ def type_range(kind: np.dtype[Any]) -> tuple[int, int]:
         return 0, 1
     info = np.iinfo(kind)
     return int(info.min), int(info.max)
+
+
+def within(cval: int, dtype: str) -> int:
+    """`cval` as the type computed in holds it: int64 modulo 2**64; a float's is too large only if no tap reads it."""
+    if dtype == "int64":
+        return (cval + (1 << 63)) % (1 << 64) - (1 << 63)
+    return cval if abs(cval) <= 1 << EXACT_BITS["float64"] else 0

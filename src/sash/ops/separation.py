@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, asarray
+from sash.arrays.numpy_ import Array, asarray, settle_number
 from sash.arrays.weights import Terms, sum_of_products
 from sash.errors import ArgumentError, KindError
 
@@ -77,8 +77,10 @@ def separate(kernel: Any, *, tol: float | None = None) -> Separation:
         raise KindError(f"kernel is {dense.dtype}; separate takes real kernels (separate .real and .imag).")
     if not np.isfinite(dense).all():
         raise ArgumentError("kernel holds NaN or infinity, which no sum of products can equal.")
-    if tol is not None and not tol >= 0:
-        raise ArgumentError(f"tol={tol!r} must be at least 0 (relative to sum|kernel|).")
+    if tol is not None:
+        tol = settle_number("tol", tol)
+        if not tol >= 0:
+            raise ArgumentError(f"tol={tol!r} must be at least 0 (relative to sum|kernel|).")
     whole = integer_product(dense) if dense.dtype.kind in "biu" else None
     if whole is not None:
         return Separation((whole,), 0.0)

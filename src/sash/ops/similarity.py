@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sash.accuracy import EXACT_BITS
-from sash.arrays.numpy_ import Array, asarray, sound
+from sash.arrays.numpy_ import Array, asarray, settle_number, sound
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError, unknown
 from sash.ops.filters import all_axes
@@ -101,6 +101,8 @@ def similarity(
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     image, template = asarray("image", image), asarray("template", template)
+    if channel_axis is not None and not isinstance(ints("channel_axis", channel_axis), int):
+        raise ArgumentError(f"channel_axis={channel_axis!r} must be one axis of the template.")
     stride = stride if type(stride) is int else ints("stride", stride)
     padding = padding if type(padding) in (int, str) else settle_padding(padding)
     match = settle(image.shape, image.dtype, template.shape, template.dtype, metric, stride, padding, channel_axis, bank)
@@ -154,6 +156,8 @@ def settle(
         raise ArgumentError("bank=True needs a template with one more axis in front, but it is a scalar.")
     outputs, one = (template[0], template[1:]) if bank else (1, template)
     count = len(one)
+    if not one:
+        raise ArgumentError("template is a scalar: it needs at least one axis to slide along, or to be compared over (channel_axis=0).")
     if 0 in template:
         raise ArgumentError(f"template has shape {template}: it has no elements to compare.")
     if count > len(image):
@@ -217,11 +221,8 @@ def _settle_range(data_range: Any, image: np.dtype[Any]) -> float:
     if data_range is None:
         low, high = type_range(image)
         return float(high - low)
-    try:
-        fine = 0 < float(data_range) < float("inf")
-    except (TypeError, ValueError):
-        raise KindError(f"data_range={data_range!r} must be a number.") from None
-    if not fine:
+    data_range = settle_number("data_range", data_range)
+    if isinstance(data_range, complex) or not 0 < data_range < float("inf"):
         raise ArgumentError(f"data_range={data_range!r} must be a finite number above 0 (the span of image values).")
     return float(data_range)
 

@@ -44,7 +44,7 @@ def windows(x: Any, size: Any, *, axes: Any = None, stride: Any = 1, dilation: A
     """
     x = asarray("x", x)
     sizes = ints("size", size)
-    where = settle_axes(axes, x.ndim, len(sizes) if isinstance(sizes, tuple) else None)
+    where = settle_axes(axes, x.ndim, len(sizes) if isinstance(sizes, tuple) else None, slides="the window")
     window = Window(sizes, stride=stride, dilation=dilation)
     slid = window.over([x.shape[a] for a in where], "zero", where)
     cut: list[slice] = [slice(None)] * x.ndim
