@@ -113,7 +113,7 @@ def all_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, boun
     slid = window.over([shape[a] for a in axes], boundary, axes)
     found = [Axis(n, 1, 1, 1, 0, n, "zero") for n in shape]
     for a, axis in zip(axes, slid, strict=True):
-        if axis.out == 1 and axis.stride > 1:  # one position: the stride is never taken, however large
+        if axis.stride > axis.stop - axis.start:  # one position: the stride is never taken, however large
             axis = axis._replace(stride=1, stop=axis.start + axis.reach)
         if axis.size == 1:
             axis = axis._replace(dilation=1)
@@ -309,13 +309,21 @@ def _is_zero(cval: Any) -> bool:
 
 
 def _settle_cval(settings: Settings, x: np.dtype[Any], types: Types) -> complex:
-    """`cval` as a number that the computation can hold."""
-    cval = complex(settings.cval) if abs(settings.cval) < 1e308 or types.result.kind in "fc" else complex(1e308)
-    if cval.imag and types.result.kind != "c":
-        raise KindError(f"cval={settings.cval!r} is complex, but x is {x} and the result {types.result}; use a real cval.")
-    if types.exact and settings.boundary == "constant" and (not np.isfinite(cval) or cval.real != int(cval.real)):
+    """`cval` as a number that the computation can hold; an int where the result is exact (2**53 + 1 is no float)."""
+    cval = settings.cval
+    if isinstance(cval, complex) and cval.imag and types.result.kind != "c":
+        raise KindError(f"cval={cval!r} is complex, but x is {x} and the result {types.result}; use a real cval.")
+    if not types.exact:
+        try:
+            return complex(cval)
+        except OverflowError:
+            raise ArgumentError(f"cval has {len(str(cval))} digits, more than {types.result} can hold; use a smaller one.") from None
+    if settings.boundary != "constant":
+        return 0
+    cval = cval.real
+    if isinstance(cval, float) and not cval.is_integer():
         raise KindError(f"cval={settings.cval!r} is no integer, but x is {x} and the result exact; use an integer, or x.astype(float).")
-    return int(settings.cval) if types.exact and settings.boundary == "constant" else cval  # 2**53 + 1 is no float
+    return int(cval)
 
 
 def _worth_measuring(settings: Settings, problem: Problem, terms: int) -> bool:
