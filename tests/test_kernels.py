@@ -58,6 +58,7 @@ def ordinary(rng, n, dtype):
     """A problem for taps whose farthest read is the last element of x, and whose rows of y have gaps between."""
     R, O, T = (int(rng.integers(1, top)) for top in (20, 4, 12))
     w, v = values(rng, (O, T), dtype), values(rng, (O, T), dtype)
+    v[0, 0] = 1  # what op 3 takes every weight to be
     at, base, off = (rng.integers(0, 50, size) for size in (R, O, T))
     x = values(rng, at.max() + base.max() + off.max() + n, dtype)
     to = rng.permutation(R) * (O * (n + 3)) + GUARD
@@ -108,6 +109,7 @@ def image(rng, m, n, h, k, d, dtype):
     R, O, P = (int(rng.integers(1, 4)) for _ in range(3))
     xp, yp = n + (k - 1) * d + int(rng.integers(0, 4)), n + int(rng.integers(0, 4))
     w, v = values(rng, (O, P * h * k), dtype), values(rng, (O, P * h * k), dtype)
+    v[0, 0] = 1
     at, base, off = (rng.integers(0, 3 * xp, size) for size in (R, O, P))
     x = values(rng, at.max() + base.max() + off.max() + (m + h - 2) * xp + (k - 1) * d + n, dtype)
     to, step = rng.permutation(R) * (O * m * yp) + GUARD, rng.permutation(O) * m * yp

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.accuracy import CHUNK
+from sash.accuracy import CHUNK, EXACT_BITS
 from sash.arrays.numpy_ import Array, add_exactly, fill, flat, give, lies_well, packed
 from sash.arrays.weights import Weights
 from sash.axis import Axis
@@ -31,6 +31,8 @@ STRIP = 32
 
 WORK, PIECES = 1 << 22, 32
 """Blocks that read in place have at least this many terms (a tenth of a millisecond), and there are at most so many."""
+
+_ONES = {name: np.ones(1, name) for name in EXACT_BITS}
 
 SMALL = 1 << 14
 """Problems that read fewer samples than this are one block."""
@@ -123,7 +125,7 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array | None, y: Array) ->
     t = how.tables or _tables(*how.geometry)
     op = REDUCTIONS.index(problem.reduce)
     if v is None:
-        v, op = w, op + 2 if op else op
+        v, op = _ONES[tile.dtype.name], op + 2 if op else op
     source, goal = flat(tile), flat(target)
     from sash.kernels.cpu.rows import rows
     from sash.kernels.cpu.taps import taps
@@ -131,7 +133,8 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array | None, y: Array) ->
     if chunk:
         rest, piece = np.zeros_like(goal), np.empty_like(goal)
         for i in range(0, w.shape[1], chunk):
-            wi, vi, off = (np.ascontiguousarray(a[..., i : i + chunk]) for a in (w, v, t.off))
+            wi, off = (np.ascontiguousarray(a[..., i : i + chunk]) for a in (w, t.off))
+            vi = v if v.size == 1 else np.ascontiguousarray(v[:, i : i + chunk])
             taps(source, wi, vi, piece if i else goal, t.at, t.to, t.base, t.step, off, t.n, 0, op)
             if i:
                 add_exactly(goal, piece, rest)
