@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from . import simd
-from .simd import gain, put, put_more, stay_whole, zeros
+from .simd import fetch, gain, put, put_more, stay_whole, zeros
 from .taps import taps
 
 STRIP = 10
@@ -80,14 +80,20 @@ def down(
     y[to[r] + i yp + j] (+)= sum_u k[u] x[at[r] + line[i + u] + j]
     """
     stay_whole()
-    N, W, h = len(rows), len(lanes) * len(cols), len(k)
+    N, W, h, Q = len(rows), len(lanes) * len(cols), len(k), len(line)
     for r in range(len(at)):
+        ahead, goal = at[min(r + 1, len(at) - 1)], to[min(r + 1, len(at) - 1)]  # asked for while row r is made
         for strip in range(0, n, STRIP * W):
             for i0 in range(0, m, N):
                 i = min(i0, m - N)
+                q0, q1 = i0 * Q // m, min(i0 + N, m) * Q // m
                 for j0 in range(strip, min(strip + STRIP * W, n), W):
                     j = min(j0, n - W)
                     a = at[r] + j
+                    for q in range(q0, q1):
+                        fetch(x, ahead + line[q] + j, lanes, cols, ())
+                    for q in range(i, i + N):
+                        fetch(y, goal + q * yp + j, lanes, cols, (0,))
                     acc = zeros(x, lanes, cols, rows)
                     acc = gain(op, acc, cols, x, a + line[i], k, k, 0, 1, 0, 0)
                     if N > 2:

@@ -22,6 +22,8 @@ PRODUCT, ABSOLUTE, SQUARED = (0,), (0, 0), (0, 0, 0)
 OPS = (PRODUCT, ABSOLUTE, SQUARED)
 INDEX = ir.IntType(64)
 SHORT = ir.IntType(32)
+LINE = 64
+"""Bytes of a cache line."""
 
 
 class Block(NamedTuple):
@@ -300,3 +302,81 @@ def carry(typing: Any, cell: Any, c: Any, y: Any, i: Any, add: Any, left: Any, l
         return context.get_dummy_value()
 
     return types.void(cell, types.int64, y, types.int64, types.int64, types.int64, lanes), code
+
+
+@intrinsic
+def fetch(typing: Any, x: Any, i: Any, lanes: Any, cols: Any, write: Any) -> Any:
+    """Asks for the cache lines of cols vectors at x[i:] ahead of their use, to write if `write` is long; any i will do."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, Vec(x.dtype, len(lanes)))
+        byte = ir.IntType(8).as_pointer()
+        shape = ir.FunctionType(ir.VoidType(), [byte, SHORT, SHORT, SHORT])
+        function = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0i8")
+        for first in range(0, len(cols) * len(lanes), max(LINE // emit.bytes, 1)):
+            pointer = builder.bitcast(emit.address(x, args[0], builder.add(args[1], INDEX(first))), byte)
+            builder.call(function, [pointer, SHORT(min(len(write), 1)), SHORT(2), SHORT(1)])
+        return context.get_dummy_value()
+
+    return types.void(x, types.int64, lanes, cols, write), code
+
+
+def _turned(emit: Emit, four: list[Any]) -> list[Any]:
+    """Transposes 4 x 4 elements in every group of four lanes of four vectors."""
+
+    def mixed(a: Any, b: Any, order: tuple[int, ...]) -> Any:
+        lanes = [(g + i) if i < 4 else (emit.lanes + g + i - 4) for g in range(0, emit.lanes, 4) for i in order]
+        return emit.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(SHORT, emit.lanes), lanes))
+
+    low, high = (0, 4, 1, 5), (2, 6, 3, 7)
+    pairs = [mixed(four[i], four[i + 1], order) for order in (low, high) for i in (0, 2)]
+    return [mixed(pairs[i], pairs[i + 1], order) for i in (0, 2) for order in ((0, 1, 4, 5), (2, 3, 6, 7))]
+
+
+def _quarter(emit: Emit, array: Any, kind: Any, index: Any) -> Any:
+    """Where four elements lie."""
+    return emit.builder.bitcast(emit.address(kind, array, index), ir.VectorType(emit.vector.element, 4).as_pointer())
+
+
+@intrinsic
+def turn_in(typing: Any, x: Any, spots: Any, shift: Any, room: Any, i: Any, lanes: Any) -> Any:
+    """Four elements of each row x[spots[r] + shift:]: the first ones of all rows to room[i:], then the second ones, ..."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, Vec(x.dtype, len(lanes)))
+        found = cgutils.unpack_tuple(builder, args[1])
+        for col in range(0, len(found), emit.lanes):
+            lines = []
+            for row in range(4):
+                parts = []
+                for spot in found[col + row : col + emit.lanes : 4]:
+                    pointer = _quarter(emit, args[0], x, builder.add(spot, args[2]))
+                    parts.append(builder.load(pointer, align=emit.bytes))
+                while len(parts) > 1:
+                    double = ir.Constant(ir.VectorType(SHORT, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+                    parts = [builder.shuffle_vector(a, b, double) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+                lines.append(parts[0])
+            for n, line in enumerate(_turned(emit, lines)):
+                emit.store(line, room, args[3], builder.add(args[4], INDEX(n * len(found) + col)))
+        return context.get_dummy_value()
+
+    return types.void(x, spots, types.int64, room, types.int64, lanes), code
+
+
+@intrinsic
+def turn_back(typing: Any, y: Any, spots: Any, shift: Any, acc: Any, cols: Any) -> Any:
+    """Four elements of each row to y[spots[r] + shift:], from a block whose four rows hold one element of all rows each."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, acc.dtype)
+        found, values = cgutils.unpack_tuple(builder, args[1]), cgutils.unpack_tuple(builder, args[3])
+        for col in range(len(cols)):
+            for row, line in enumerate(_turned(emit, values[col :: len(cols)])):
+                for g in range(0, emit.lanes, 4):
+                    quarter = ir.Constant(ir.VectorType(SHORT, 4), list(range(g, g + 4)))
+                    part = builder.shuffle_vector(line, line, quarter) if emit.lanes > 4 else line
+                    pointer = _quarter(emit, args[0], y, builder.add(found[col * emit.lanes + g + row], args[2]))
+                    builder.store(part, pointer, align=emit.bytes)
+        return context.get_dummy_value()
+
+    return types.void(y, spots, types.int64, acc, cols), code
