@@ -82,7 +82,12 @@ def down(
     stay_whole()
     N, W, h, Q = len(rows), len(lanes) * len(cols), len(k), len(line)
     for r in range(len(at)):
-        ahead, goal = at[min(r + 1, len(at) - 1)], to[min(r + 1, len(at) - 1)]  # asked for while row r is made
+        # Asked for while row r is made: the next one, or where the next call is likely to begin.
+        ahead, goal = at[r] + line[m] - line[0], to[r] + m * yp
+        if r + 1 < len(at):
+            ahead, goal = at[r + 1], to[r + 1]
+        elif r:
+            ahead, goal = 2 * at[r] - at[r - 1], 2 * to[r] - to[r - 1]
         for strip in range(0, n, STRIP * W):
             for i0 in range(0, m, N):
                 i = min(i0, m - N)
