@@ -20,7 +20,7 @@ from sash.arrays.weights import Terms
 from sash.axis import Axis
 from sash.problem import Problem
 
-BAND = 24
+BAND = 32
 """Rows filtered together: fewer read the halo rows more often, more leave the second-level cache."""
 
 GROUP = 24
