@@ -47,7 +47,9 @@ def samples() -> Iterator[Problem]:
                         if size == 1:
                             axes = [Axis(n, 5, stride, 1, 0, n, boundary) for n in shape[1:]]
                             axes = [Axis(shape[0], 1, 1, 1, 0, shape[0], boundary), *axes]
-                        base = Problem(tuple(axes), reduce=reduce, dtype=dtype, source=dtype, result=dtype, bits=40 * (dtype == "int64"), finite=True)
+                        base = Problem(
+                            tuple(axes), reduce=reduce, dtype=dtype, source=dtype, result=dtype, bits=40 * (dtype == "int64"), finite=True
+                        )
                         yield base
                         if reduce == "product":
                             yield base._replace(rank=1)
@@ -124,7 +126,7 @@ def main(path: Path) -> None:
     for _ in range(8):  # reweighted, so that a few odd samples do not bend the rest
         fitted, _ = nnls(matrix * weight[:, None], weight)
         weight = 1 / np.sqrt(np.maximum(np.abs(matrix @ fitted - 1), 0.05))
-    floor = {name: 1e-13 for name in names}
+    floor = dict.fromkeys(names, 1e-13)
     rates = dict(guess.rates) | {name: float(f"{max(rate, floor[name]):.3g}") for name, rate in zip(names, fitted, strict=True)}
     if usable_cores() > 1:
         rates |= {name: float(f"{value:.3g}") for name, value in crew(rates).items()}
@@ -132,10 +134,14 @@ def main(path: Path) -> None:
     record |= {"date": date.today().isoformat(), "rates": dict(sorted(rates.items()))}
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     ratio = np.sort(matrix @ fitted)
-    print(f"{len(rows)} samples; predicted / measured: 5 % {ratio[len(ratio) // 20]:.2f}, median {np.median(ratio):.2f}, 95 % {ratio[-len(ratio) // 20]:.2f}")
+    print(
+        f"{len(rows)} samples; predicted / measured: 5 % {ratio[len(ratio) // 20]:.2f}, median {np.median(ratio):.2f}, 95 % {ratio[-len(ratio) // 20]:.2f}"
+    )
     for i in np.argsort(-np.abs(np.log(matrix @ fitted)))[:12]:
         method, problem = told[i]
-        print(f"  {method:10} {(matrix @ fitted)[i]:6.2f}  {seconds[i] * 1e3:8.3f} ms  {problem.dtype} {problem.source} {problem.reduce} rank {problem.rank} {[(a.n, a.size, a.stride) for a in problem.axes]} {problem.inputs}->{problem.outputs}")
+        print(
+            f"  {method:10} {(matrix @ fitted)[i]:6.2f}  {seconds[i] * 1e3:8.3f} ms  {problem.dtype} {problem.source} {problem.reduce} rank {problem.rank} {[(a.n, a.size, a.stride) for a in problem.axes]} {problem.inputs}->{problem.outputs}"
+        )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def digits(value: float) -> str:
 
 def bytes_(count: int | None) -> str:
     """Megabytes, or nothing where it was not measured."""
-    return "" if count is None else f"{digits(count / 1e6)} MB" if count >= 5e4 else "0 MB"
+    return "" if count is None else f"{digits(count / 1e6) if count >= 1e6 else f'{count / 1e6:.1f}'} MB"
 
 
 def lines(outcome: Outcome, peak: float) -> Iterator[str]:
@@ -50,7 +50,7 @@ def entry(e: Entry, ratio: float | None) -> str:
         return f"{name} WRONG: off by {e.error:.2g}, {e.allowed:.2g} allowed"
     assert e.times
     beside = f"{digits(ratio):>7}" if ratio is not None else " " * 7
-    row = f"{name} {duration(e.times.median):>8} ±{e.times.spread * 100:>3.0f} % {beside} {bytes_(e.scratch):>8}".rstrip()
+    row = f"{name} {duration(e.times.median):>8} ±{min(e.times.spread * 100, 999):>3.0f} % {beside} {bytes_(e.scratch):>8}".rstrip()
     return f"{row}\n{'':>4}({e.note})" if e.note else row
 
 
@@ -75,16 +75,15 @@ def summary(suite: str, outcomes: Sequence[Outcome]) -> Iterator[str]:
     wins = {name: b for name, b in best.items() if b[1] >= 1}
     losses = sorted(((name, b) for name, b in best.items() if b[1] < 1), key=lambda item: item[1][1])
     yield ""
-    yield f"{suite}: {len(outcomes)} cells, {len(wins)} won, {len(losses)} lost against the fastest peer"
+    alone = len(outcomes) - len(best)
+    without = f", {alone} with no one to compare" if alone else ""
+    yield f"{suite}: {len(outcomes)} cells, {len(wins)} won, {len(losses)} lost against the fastest peer{without}"
     if best:
-        yield f"  {'time / sash, geometric means':<44}{'cells':>6}{'won':>6}{'mean':>9}"
-        yield row("the fastest peer of each cell", [ratio for _, ratio in best.values()])
-        by_name: dict[str, list[float]] = {}
-        for o in outcomes:
-            for name, ratio in o.ratios().items():
-                by_name.setdefault(name, []).append(ratio)
-        for name, ratios in sorted(by_name.items(), key=lambda item: geometric(item[1])):
-            yield row(name, ratios)
+        yield f"  {'time / sash':<36}{'cells':>6}{'won':>6}{'geometric mean':>17}{'total':>9}"
+        for name, pairs in over_peers(outcomes).items():
+            ratios = [theirs / mine for theirs, mine in pairs]
+            total = sum(theirs for theirs, _ in pairs) / sum(mine for _, mine in pairs)
+            yield f"  {name:<36}{len(ratios):>6}{sum(r >= 1 for r in ratios):>6}{digits(geometric(ratios)):>17}{digits(total):>9}"
     for name, (peer, ratio) in losses:
         yield f"  lost  {name}: {digits(ratio)} ({peer})"
     for o in outcomes:
@@ -93,8 +92,19 @@ def summary(suite: str, outcomes: Sequence[Outcome]) -> Iterator[str]:
                 yield f"  WRONG {o.name}: {e.name} {e.refusal or f'off by {e.error:.2g}, {e.allowed:.2g} allowed'}"
 
 
-def row(name: str, ratios: Sequence[float]) -> str:
-    return f"  {name:<44}{len(ratios):>6}{sum(r >= 1 for r in ratios):>6}{digits(geometric(ratios)):>9}"
+def over_peers(outcomes: Sequence[Outcome]) -> dict[str, list[tuple[float, float]]]:
+    """(its seconds, sash's) in each cell where both are right: of the fastest peer, and of each by its fastest way."""
+    pairs: dict[str, list[tuple[float, float]]] = {"the fastest peer of each cell": []}
+    for o in outcomes:
+        mine = o.ours.times
+        least: dict[str, float] = {}
+        for e in o.entries[1:]:
+            if e.times and mine:
+                least[e.peer] = min(e.times.median, least.get(e.peer, e.times.median))
+        if least and mine:
+            for name, theirs in {"the fastest peer of each cell": min(least.values()), **least}.items():
+                pairs.setdefault(name, []).append((theirs, mine.median))
+    return {name: each for name, each in pairs.items() if each}
 
 
 def wait(found: Wait) -> str:

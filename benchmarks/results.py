@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import geometric
+from benchmarks.report import geometric, over_peers
 from benchmarks.suites.start import Wait
 from benchmarks.trial import Entry, Outcome
 
@@ -32,7 +32,7 @@ def timed(machine: dict[str, Any], suite: str, outcomes: Sequence[Outcome]) -> d
         "machine": machine,
         "won": sum(ratio >= 1 for ratio in best),
         "lost": sum(ratio < 1 for ratio in best),
-        "geometric_mean_over_best_peer": geometric(best) if best else None,
+        "geometric_means": {name: geometric([theirs / mine for theirs, mine in pairs]) for name, pairs in over_peers(outcomes).items()},
         "cells": [
             {"name": o.name, "copy": o.copy, "work": o.work, "ratios": o.ratios(), "contenders": [entry(e) for e in o.entries]}
             for o in outcomes

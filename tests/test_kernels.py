@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from sash.kernels.cpu import simd
-from sash.kernels.cpu.blur import BAND, blur, blur_scratch
-from sash.kernels.cpu.rows import rows
+from sash.kernels.cpu.ends import ends
+from sash.kernels.cpu.rows import column, rows
 from sash.kernels.cpu.taps import taps
 
 TYPES = ["float32", "float64", "int64"]
-OPS = [0, 1, 2]
+OPS = [0, 1, 2, 3, 4]
 GUARD = 32
 LANES = [1, 2, 3, 4, 5, 8, 13, 16, 31, 64, 65, 100, 131, 200]  # row lengths on both sides of every block
 
@@ -39,7 +39,7 @@ def blank(size, dtype):
 
 
 def term(op, w, v, x):
-    return (w * x, v * abs(x - w), v * (x - w) ** 2)[op]
+    return (w * x, v * abs(x - w), v * (x - w) ** 2, abs(x - w), (x - w) ** 2)[op]
 
 
 def defined(x, w, v, y, at, to, base, step, off, n, add, op):
@@ -148,117 +148,56 @@ def test_rows_has_the_bits_of_taps(dtype, op):
         np.testing.assert_array_equal(y, want, err_msg=f"{(m, n, h, k, d)=}")
 
 
-def extension(rng, n, k, d, boundary):
-    """Map of one axis: which sample each extended position reads, with an odd amount of padding or a crop before."""
-    reach = (k - 1) * d
-    before = int(rng.integers(0, reach + 3)) if rng.random() < 0.8 else -min(n // 3, 2)
-    after = max(reach - before, 0) + int(rng.integers(0, 3)) + max(0, 1 - n)
-    t = np.arange(-before, max(n + after, reach + 1 - before))
-    if boundary == "constant":
-        return np.where((t < 0) | (t >= n), -1, t)
-    if boundary == "nearest":
-        return np.clip(t, 0, n - 1)
-    return t % n if boundary == "wrap" else np.where(t % (2 * n) < n, t % (2 * n), 2 * n - 1 - t % (2 * n))
+COLUMNS = [(2, 40, 24, 17), (1, 24, 100, 5), (3, 7, 25, 3), (2, 12, 300, 9), (2, 2, 64, 4), (3, 9, 7, 6), (1, 5, 1, 2), (2, 24, 241, 1)]
 
 
-def longest_run(samples):
-    """(xlo, xhi, xsrc): the longest stretch of positions that read consecutive samples."""
-    best, lo = (0, 0, 0), 0
-    for p in range(len(samples)):
-        if p == 0 or samples[p - 1] < 0 or samples[p] != samples[p - 1] + 1:
-            lo = p
-        if samples[p] >= 0 and p + 1 - lo > best[1] - best[0]:
-            best = (lo, p + 1, int(samples[lo]))
-    return best
-
-
-def filtered(x, kernels, dilations, maps, cval):
-    """The definition of blur in float64: extend every axis by its map, then one sum per axis."""
-    x = x.astype(np.float64)
-    for axis, positions in enumerate(maps):
-        inside = (positions >= 0).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
-        x = np.where(inside, np.take(x, np.maximum(positions, 0), axis=axis), np.float64(cval))
-    for axis, (kernel, d) in enumerate(zip(kernels, dilations, strict=True)):
-        made = x.shape[axis] - (len(kernel) - 1) * d
-        x = sum(kernel[i] * np.take(x, np.arange(made) + i * d, axis=axis) for i in range(len(kernel)))
-    return x
-
-
-def volume(rng, boundary, dtype):
-    shape = tuple(int(rng.integers(1, top)) for top in (20, 45, 60, 4))
-    kernels = [values(rng, rng.choice([1, 1, 2, 3, 5, 8]), dtype) for _ in range(3)]
-    kernels = [np.ones(1, dtype) if len(k) == 1 and rng.random() < 0.5 else k for k in kernels]
-    dilations = [int(rng.choice([1, 1, 1, 2, 3])) for _ in range(3)]
-    maps = [extension(rng, n, len(k), d, boundary) for n, k, d in zip(shape, kernels, dilations, strict=False)]
-    return values(rng, shape, dtype), kernels, dilations, maps
-
-
-def run_blur(x, kernels, dilations, maps, cval, y, y0, yz, yy, cuts, add):
-    Z, Y, X, c = x.shape
-    out = len(maps[2]) - (len(kernels[2]) - 1) * dilations[2]
-    for a, b in zip(cuts, cuts[1:], strict=False):
-        need = blur_scratch(*map(len, kernels), *dilations, out, c, b - a)
-        room = blank(need + 2 * GUARD, x.dtype)
-        scratch = room[GUARD:-GUARD]
-        blur(
-            fenced(x.ravel()), y, *kernels, *maps, 0, Y * X * c, X * c, y0, yz, yy, a, b, c, *dilations,
-            *longest_run(maps[2]), cval, add, scratch,
-        )  # fmt: skip
-        assert np.isnan(room[:GUARD]).all() and np.isnan(room[-GUARD:]).all()
+def columns(rng, R, m, n, h, dtype):
+    """A problem for column: rows of x in any order, read more than once, the last one at the end of x."""
+    x, k = values(rng, (m + h + 1) * n, dtype), values(rng, h, dtype)
+    line = rng.integers(0, m * n, m + h - 1)
+    line[-1] = m * n
+    at = rng.permutation(np.r_[h * n, rng.integers(0, h * n, R - 1)])
+    yp = n + int(rng.integers(0, 5))
+    return x, k, at, np.arange(R) * (m * yp) + GUARD, line, yp
 
 
 @pytest.mark.parametrize("add", [0, 1])
-@pytest.mark.parametrize("boundary", ["constant", "nearest", "wrap", "symmetric"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_blur_equals_the_definition(dtype, boundary, add):
+@pytest.mark.parametrize("dtype", TYPES)
+def test_column_equals_the_definition(dtype, add):
     rng = np.random.default_rng(5)
-    for _ in range(40):
-        x, kernels, dilations, maps = volume(rng, boundary, dtype)
-        want = filtered(x, kernels, dilations, maps, 7)
-        Z, Y, X, c = want.shape
-        yy = X * c + int(rng.choice([0, 5]))
-        yz = yy * Y + int(rng.choice([0, 7]))
-        before = values(rng, GUARD + Z * yz + GUARD, dtype) if add else blank(GUARD + Z * yz + GUARD, dtype)
-        y = before.copy()
-        cuts = sorted({0, Y, *rng.integers(0, Y + 1, 2)})
-        run_blur(x, kernels, dilations, maps, 7, y, GUARD, yz, yy, cuts, add)
-        told = f"{x.shape=} {[len(k) for k in kernels]=} {dilations=} {maps=}"
-        made, held = (np.lib.stride_tricks.as_strided(a[GUARD:], want.shape, [s * a.itemsize for s in (yz, yy, c, 1)]) for a in (y, before))
-        # Whole numbers below 2^24 at every stage stay exact in float64; float32 may round the largest.
-        size = filtered(abs(x), [abs(k) for k in kernels], dilations, maps, 7).max()
-        np.testing.assert_allclose(made, want + held if add else want, rtol=0, atol=np.finfo(dtype).eps * 8 * size, err_msg=told)
-        made[...] = held
-        np.testing.assert_array_equal(y, before, err_msg=told)
+    for R, m, n, h in COLUMNS:
+        x, k, at, to, line, yp = columns(rng, R, m, n, h, dtype)
+        y = values(rng, R * m * yp + 2 * GUARD, dtype) if add else blank(R * m * yp + 2 * GUARD, dtype)
+        want = y.copy()
+        for r in range(R):
+            for i in range(m):
+                total = sum(k[u] * x[at[r] + line[i + u] : at[r] + line[i + u] + n] for u in range(h))
+                row = want[to[r] + i * yp : to[r] + i * yp + n]
+                row[:] = row + total if add else total
+        column(fenced(x), k, y, at, to, line, yp, m, n, add)
+        np.testing.assert_array_equal(y, want, err_msg=f"{(R, m, n, h)=}")
 
 
-@pytest.mark.parametrize("boundary", ["constant", "symmetric"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("add", [0, 1])
-def test_blur_of_a_band_has_the_bits_of_the_whole(dtype, boundary, add):
+def test_column_of_a_part_has_the_bits_of_the_whole(dtype):
     rng = np.random.default_rng(6)
-    for _ in range(20):
-        x, kernels, dilations, maps = volume(rng, boundary, dtype)
-        x, kernels = rng.standard_normal(x.shape).astype(dtype), [rng.standard_normal(k.shape).astype(dtype) for k in kernels]
-        Z, Y, X = (len(p) - (len(k) - 1) * d for p, k, d in zip(maps, kernels, dilations, strict=True))
-        n = X * x.shape[3]
-        start = rng.standard_normal(Z * Y * n).astype(dtype) if add else blank(Z * Y * n, dtype)
-        whole, parts = start.copy(), start.copy()
-        run_blur(x, kernels, dilations, maps, 0.3, whole, 0, Y * n, n, [0, Y], add)
-        run_blur(x, kernels, dilations, maps, 0.3, parts, 0, Y * n, n, sorted({0, Y, *rng.integers(0, Y + 1, 4)}), add)
-        np.testing.assert_array_equal(parts, whole)
+    for R, m, n, h in COLUMNS:
+        x, k, at, to, line, yp = columns(rng, R, m, n, h, dtype)
+        x, k = rng.standard_normal(x.shape).astype(dtype), rng.standard_normal(h).astype(dtype)
+        whole, parts = blank(R * m * yp + 2 * GUARD, dtype), blank(R * m * yp + 2 * GUARD, dtype)
+        column(x, k, whole, at, to, line, yp, m, n, 0)
+        for top, low in ((0, m // 2), (m // 2, m)):
+            for left, right in ((0, n // 3), (n // 3, n)):
+                if low > top and right > left:
+                    column(x, k, parts, at + left, to + top * yp + left, line[top : low + h - 1], yp, low - top, right - left, 0)
+        np.testing.assert_array_equal(parts, whole, err_msg=f"{(R, m, n, h)=}")
 
 
-def test_a_constant_beyond_the_edge_weighs_as_much_as_one_inside():
-    """Where everything equals cval, edges included, every output is the same number to the last bit."""
-    rng = np.random.default_rng(7)
-    kernels = [rng.random(k).astype("float32") for k in (3, 5, 4)]
-    maps = [extension(rng, n, len(k), 1, "constant") for n, k in zip((6, BAND + 3, 40), kernels, strict=True)]
-    made = [len(p) - len(k) + 1 for p, k in zip(maps, kernels, strict=True)]
-    y = blank(int(np.prod(made)), "float32")
-    run_blur(
-        np.full((6, BAND + 3, 40, 1), np.float32(0.7)), kernels, [1, 1, 1], maps, 0.7, y, 0, made[1] * made[2], made[2], [0, made[1]], 0
-    )
-    assert len(np.unique(y)) == 1 and not np.isnan(y[0])
+def test_ends_copies_from_inside_and_sets_what_is_beyond():
+    s = np.arange(40.0)
+    ends(s, np.array([0, 20]), np.array([0, 1, 18]), np.array([3, -1, 17]), 7.0)
+    assert s[[0, 1, 18, 20, 21, 38]].tolist() == [3, 7, 17, 23, 7, 37]
+    assert s[2:18].tolist() == list(range(2, 18)) and s[19] == 19 and s[39] == 39
 
 
 @pytest.mark.parametrize("cpu", ["generic", "haswell"])
@@ -273,8 +212,8 @@ assert t.simd.vector_bytes() == {width}, t.simd.vector_bytes()
 t.test_taps_equals_the_definition("float32", 0, 1)
 t.test_taps_of_a_part_have_the_bits_of_the_whole("float32", 0)
 t.test_rows_has_the_bits_of_taps("float32", 0)
-t.test_blur_of_a_band_has_the_bits_of_the_whole("float32", "constant", 0)
-t.test_blur_equals_the_definition("float32", "symmetric", 0)
+t.test_column_of_a_part_has_the_bits_of_the_whole("float32")
+t.test_column_equals_the_definition("float32", 0)
 """
     told = {"NUMBA_CPU_NAME": cpu, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
     if cpu == "haswell":
@@ -287,7 +226,6 @@ def test_blocks_follow_the_registers():
     for itemsize in (4, 8):
         size = simd.block(itemsize)
         assert len(size.lanes) * itemsize == simd.vector_bytes() in (16, 32, 64)
-        assert BAND % len(size.rows) == 0
 
 
 @pytest.mark.parametrize("side", [3, 4])
@@ -305,4 +243,4 @@ def test_the_blocks_of_wider_registers_give_the_same_bits(side, monkeypatch):
             rows(x, w, v, made[-1], *where, 0, 0)
         here.append(np.concatenate(made))
     np.testing.assert_array_equal(here[0], here[1])
-    test_blur_equals_the_definition("float32", "symmetric", 1)
+    test_column_equals_the_definition("float32", 1)

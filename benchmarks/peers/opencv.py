@@ -23,9 +23,8 @@ POOL = ThreadPoolExecutor(CORES)
 COLUMNS = 4096
 """Of a volume at a time, in the pass along z."""
 DEPTH = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U, "float32": cv2.CV_32F, "float64": cv2.CV_64F}
-EXACT = {"uint8": "float32"}
-"""What integers are filtered to: exact as far as 24 bits."""
-ROUNDED = "to float32, exact up to 2²⁴"
+DIRECT = 11 * 11
+"""Taps from which filter2D goes by FFT: integers then come back exact from float64 alone, and only after rounding."""
 EDGE = cv2.BORDER_REFLECT
 METHODS = {"ssd": cv2.TM_SQDIFF, "ncc": cv2.TM_CCORR_NORMED, "zncc": cv2.TM_CCOEFF_NORMED}
 
@@ -74,9 +73,13 @@ def volume(job: Blur, x: Array, flat: Array) -> Array:
 
 def correlate(job: Correlate, x: Array, kernel: Array, parts: Any) -> Iterator[Way]:
     taps = job.spread(job.turned(kernel))
-    kind = EXACT.get(job.dtype, job.dtype)
+    if job.dtype != "uint8":
+        kind, note = job.dtype, ""
+    elif taps.size < DIRECT:
+        kind, note = "float32", "to float32, exact up to 2²⁴"
+    else:
+        kind, note = "float64", "to float64, rounded"
     taps, depth = taps.astype(kind), DEPTH[kind]
-    note = "" if kind == job.dtype else ROUNDED
     if len(job.shape) == 3:
         stack = x.reshape(-1, x.shape[-1])
         if prod(job.size) <= 1000:
@@ -85,7 +88,12 @@ def correlate(job: Correlate, x: Array, kernel: Array, parts: Any) -> Iterator[W
     if len(job.shape) == 1:
         yield Way("opencv filter2D", lambda: cv2.filter2D(x[None], depth, taps[None])[0][job.inner])
         return
-    yield Way("opencv filter2D", lambda: cv2.filter2D(x, depth, taps)[job.inner], note=note)
+
+    def plane() -> Array:
+        y = cv2.filter2D(x, depth, taps)[job.inner]
+        return np.asarray(np.rint(y) if kind == "float64" != job.dtype else y)
+
+    yield Way("opencv filter2D", plane, note=note)
     if parts:
         rows, columns = (job.spread(job.turned(part)) for part in parts)
         yield Way("opencv sepFilter2D", lambda: cv2.sepFilter2D(x, depth, columns, rows)[job.inner])

@@ -1,6 +1,6 @@
 """The one door: every verb ends here, with a Problem, its operands and the settings.
 
-    x (N, C, *S)   weights for w (O, C/G, *K)   y (N, O, *out), written in place       Imports: planning, tiles.
+x (N, C, *S)   weights for w (O, C/G, *K)   y (N, O, *out), written in place       Imports: planning, tiles.
 """
 
 from __future__ import annotations

@@ -141,7 +141,11 @@ class Window:
             one_for_all = label == "padding" and len(value) == 1 if isinstance(value, tuple) else True
             if not one_for_all and len(value) != len(extents):
                 raise ArgumentError(f"{name}={extents} has {len(extents)} axes, but {label} is given for {len(value)}; they must agree.")
-        return [(n, *(v[i] if isinstance(v, tuple) else v for v in (self.size, self.stride, self.dilation))) for i, n in enumerate(extents)]
+
+        def of(value: Ints, i: int) -> int:
+            return value[i] if isinstance(value, tuple) else value
+
+        return [(n, of(self.size, i), of(self.stride, i), of(self.dilation, i)) for i, n in enumerate(extents)]
 
     def _pads(self, i: int, n: int, reach: int, stride: int) -> tuple[int, int]:
         padding = self.padding

@@ -47,26 +47,33 @@ def settle_dtype(name: str, value: object) -> np.dtype[Any]:
         raise KindError(f"{name}={value!r} is no element type that NumPy knows.") from None
 
 
+def cut(x: Array, slices: Sequence[Any]) -> Array:
+    """A view of x, cut along its last axes."""
+    index: Any = (..., *slices)
+    found: Array = x[index]
+    return found
+
+
 def take(x: Array, runs: Sequence[Sequence[Run]]) -> Array:
     """The samples that `runs` (per axis of S) describe: a view where each axis is one forward run, else a copy."""
     if all([len(r) == 1 and r[0].step == 1 for r in runs]):
-        return x[(..., *(slice(r[0].first, r[0].first + r[0].length) for r in runs))]
+        return cut(x, [slice(r[0].first, r[0].first + r[0].length) for r in runs])
     tile = np.empty((*x.shape[:2], *(sum(run.length for run in r) for r in runs)), x.dtype)
     _gather(x, runs, tile, 0)
     return tile
 
 
-def fill(x: Array, axes: Sequence[Axis], dtype: str, cval: float) -> Array:
+def fill(x: Array, axes: Sequence[Axis], dtype: str, cval: complex) -> Array:
     """The extension of x on [start, stop) of every axis, as `dtype`: a view where nothing has to change."""
     if all([a.plain for a in axes]):
-        piece = x[(..., *(slice(a.start, a.stop) for a in axes))]
+        piece = cut(x, [slice(a.start, a.stop) for a in axes])
         return piece if piece.dtype == dtype and piece.dtype.isnative and piece.flags.aligned else piece.astype(dtype)
     tile = np.empty((*x.shape[:2], *(a.stop - a.start for a in axes)), dtype)
     _gather(x, tuple([a.runs(a.start, a.stop) for a in axes]), tile, cval)
     return tile
 
 
-def _gather(x: Array, runs: Sequence[Sequence[Run]], tile: Array, cval: float) -> None:
+def _gather(x: Array, runs: Sequence[Sequence[Run]], tile: Array, cval: complex) -> None:
     """Write the runs of x into tile, block by block; positions that read no sample get cval."""
     for i, row in enumerate(runs):
         if len(row) > MANY and all(run.first >= 0 for run in row):

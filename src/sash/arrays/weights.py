@@ -23,6 +23,8 @@ class Weights:
     array: Array | None
     terms: Terms | None = None
     mask: Array | None = None
+    spread: bool = False
+    """The terms have one 1-D kernel per axis of x already, and `dense` may be kept for the next call."""
 
     @property
     def dense(self) -> Array:

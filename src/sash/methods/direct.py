@@ -96,21 +96,20 @@ def _in_place(problem: Problem) -> bool:
     return problem.straight and problem.axes[-1].stride == 1
 
 
-def prepare(problem: Problem, weights: Weights, cost: Cost | None) -> tuple[Array, Array]:
-    """(w, v), each (O, taps) and contiguous; v weighs the differences and is only read by them."""
+def prepare(problem: Problem, weights: Weights, cost: Cost | None) -> tuple[Array, Array | None]:
+    """(w, v), each (O, taps) and contiguous; v weighs the differences, None where all weigh 1."""
     w = np.ascontiguousarray(weights.dense, problem.dtype).reshape(problem.outputs, -1)
-    if problem.reduce == "product":
-        return w, w
-    mask = np.ones_like(w) if weights.mask is None else weights.mask
-    return w, np.ascontiguousarray(mask, problem.dtype).reshape(problem.outputs, -1)
+    if weights.mask is None:
+        return w, None
+    return w, np.ascontiguousarray(weights.mask, problem.dtype).reshape(problem.outputs, -1)
 
 
-def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cval: float) -> None:
+def run(problem: Problem, x: Array, prepared: tuple[Array, Array | None], y: Array, cval: float) -> None:
     tile = fill(x, problem.axes, problem.dtype, cval)
     slide(problem, tile, *prepared, y)
 
 
-def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
+def slide(problem: Problem, tile: Array, w: Array, v: Array | None, y: Array) -> None:
     """Write y from a tile that already holds the extension of x; only sizes, strides and dilations are read."""
     chunk = CHUNK[problem.elementwise] if w.shape[1] > CHUNK[problem.elementwise] and tile.dtype != np.int64 else 0
     alike = y.dtype == tile.dtype and not chunk
@@ -123,6 +122,8 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array, y: Array) -> None:
         tile = _phases(tile, problem.axes[how.last], how.last)
     t = how.tables or _tables(*how.geometry)
     op = REDUCTIONS.index(problem.reduce)
+    if v is None:
+        v, op = w, op + 2 if op else op
     source, goal = flat(tile), flat(target)
     from sash.kernels.cpu.rows import rows
     from sash.kernels.cpu.taps import taps
@@ -200,10 +201,10 @@ def _phases(tile: Array, axis: Axis, last: int) -> Array:
     s, at = axis.stride, last + 2
     length = -(-tile.shape[at] // s)
     split = np.empty((*tile.shape[:at], s, length, *tile.shape[at + 1 :]), tile.dtype)
-    head = (slice(None),) * at
+    along = np.moveaxis(tile, at, 0)
     for p in range(min(s, tile.shape[at])):
-        phase = tile[(*head, slice(p, None, s))]
-        split[(*head, p, slice(0, phase.shape[at]))] = phase
+        phase = along[p::s]
+        np.moveaxis(split, (at, at + 1), (0, 1))[p, : len(phase)] = phase
     return split
 
 

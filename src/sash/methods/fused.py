@@ -29,6 +29,9 @@ GROUP = 24
 ROW = 1 << 13
 """Longest row of a block."""
 
+NARROW, FLAT = 24, 4
+"""Least values in a row, and least rows or planes where these are filtered: less does not fill a block of registers."""
+
 BLOCKS = 16
 """Blocks that a problem is cut into, about: enough to share among threads."""
 
@@ -62,6 +65,8 @@ def takes(problem: Problem) -> bool:
         and all(a.size <= CHUNK[problem.elementwise] for a in problem.axes)
         and all(problem.axes[i].dilation == 1 for i in at[:2] if i >= 0)
         and _ends(problem.axes[at.x]) is not None
+        and prod([a.out for a in problem.axes[at.x :]]) >= NARROW
+        and all(problem.axes[i].size == 1 or problem.axes[i].out >= FLAT for i in at[:2] if i >= 0)
     )
 
 
@@ -82,6 +87,14 @@ def block(problem: Problem, limit: float) -> tuple[int, ...]:
         i = max(range(len(tile)), key=tile.__getitem__)
         tile[i] = -(-tile[i] // 2)
     return tuple(tile)
+
+
+def calls(problem: Problem, tile: tuple[int, ...]) -> int:
+    """Calls of kernels that all blocks of this shape take."""
+    at = slots(problem.axes)
+    bands = -(-tile[at.y + 1] // BAND) if at.y >= 0 else 1
+    groups = -(-tile[at.z + 1] // GROUP) if at.z >= 0 else 1
+    return problem.rank * problem.count(tile) * bands * groups * max(len(problem.active), 1)
 
 
 def scratch(problem: Problem, tile: tuple[int, ...]) -> int:

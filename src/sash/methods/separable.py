@@ -22,6 +22,7 @@ from sash.problem import Box, Problem
 
 NAME = "separable"
 
+
 def refuses(problem: Problem) -> str:
     if problem.reduce != "product":
         return f"{problem.reduce} differences do not factor"
@@ -39,31 +40,33 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     if fused.takes(problem):
         tile = fused.block(problem, limit / item)
         taps = sum(a.size for a in problem.axes if a.size > 1)
-        work = {
+        work: dict[str, float] = {
             f"separable.{problem.dtype}": problem.rank * problem.results * taps,
             f"separable.pass.{problem.dtype}": problem.rank * problem.results * sum(a.size > 1 for a in problem.axes),
             f"result.{problem.dtype}": problem.results,
             "copy.sample": 0 if problem.straight else problem.samples,
-            "block": problem.count(tile) * problem.rank,
+            "separable.call": fused.calls(problem, tile),
+            "block": problem.count(tile),
         }
         scratch = fused.scratch(problem, tile) * item
         return Cost(work, scratch, problem.taps * item, tile, "fused")
     tile = problem.tile(max(int(min(machine.cache / 2, limit / 6) / item), 1))
     tiles, reads = problem.count(tile), problem.reads(tile)
-    terms = made = 0.0
+    work_done = made = 0.0
     grown = float(reads)
     for i in _order(problem.axes):
         axis = problem.axes[i]
         grown *= tile[i + 1] / ((tile[i + 1] - 1) * axis.stride + axis.reach)
-        terms += grown * axis.size
+        work_done += grown * axis.size
         made += grown
     kind = "taps.product" if problem.dtype == "int64" else "rows.product"
     work = {
-        f"direct.{kind}.{problem.dtype}": tiles * problem.rank * terms,
+        f"direct.{kind}.{problem.dtype}": tiles * problem.rank * work_done,
         f"result.{problem.dtype}": tiles * problem.rank * made,
         "copy.sample": problem.samples,
         "split.sample": tiles * reads * problem.rank if any(a.stride > 1 for a in problem.axes) else 0,
-        "block": tiles * problem.rank * len(problem.active),
+        "separable.call": tiles * problem.rank * len(problem.active),
+        "block": tiles,
     }
     return Cost(work, 5 * reads * item + 16 * prod(tile), problem.taps * item, tile, "axis by axis")
 
@@ -72,18 +75,21 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
     return problem.grid(cost.tile)
 
 
-def prepare(problem: Problem, weights: Weights, cost: Cost) -> Terms:
+def prepare(problem: Problem, weights: Weights, cost: Cost) -> tuple[bool, Terms]:
+    """(whether the passes are fused: the order of summation must be that of the whole, terms)."""
     assert weights.terms is not None
-    return tuple(tuple(np.ascontiguousarray(k, problem.dtype) for k in term) for term in weights.terms)
+    terms = tuple([tuple([np.ascontiguousarray(k, problem.dtype) for k in term]) for term in weights.terms])
+    return fused.takes(problem), terms
 
 
-def run(problem: Problem, x: Array, prepared: Terms, y: Array, cval: float) -> None:
-    if fused.takes(problem):
-        fused.run(problem, x, prepared, y, cval)
+def run(problem: Problem, x: Array, prepared: tuple[bool, Terms], y: Array, cval: float) -> None:
+    fuses, terms = prepared
+    if fuses:
+        fused.run(problem, x, terms, y, cval)
         return
     tile = fill(x, problem.axes, problem.dtype, cval)
     total: Array | None = None
-    for term in prepared:
+    for term in terms:
         done, axes = tile, list(problem.axes)
         passed = _order(problem.axes)
         for i in passed:
@@ -92,7 +98,7 @@ def run(problem: Problem, x: Array, prepared: Terms, y: Array, cval: float) -> N
             shape = list(done.shape)
             shape[i + 2] = axes[i].out
             result = np.empty(shape, problem.dtype)
-            slide(step, done, term[i].reshape(1, -1), term[i].reshape(1, -1), result)
+            slide(step, done, term[i].reshape(1, -1), None, result)
             done = result
         total = done if total is None else np.add(total, done, out=total)
     assert total is not None

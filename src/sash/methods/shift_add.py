@@ -13,10 +13,9 @@ from math import prod
 import numpy as np
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, add_exactly, fill, give
-from sash.arrays.weights import Weights
+from sash.arrays.numpy_ import Array, add_exactly, cut, fill, give
 from sash.machine import Machine
-from sash.methods.direct import prepare as prepare  # noqa: PLC0414  the same two operands
+from sash.methods.direct import prepare as prepare
 from sash.methods.method import Cost
 from sash.problem import Box, Problem
 
@@ -46,7 +45,7 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
     return problem.grid(cost.tile)
 
 
-def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cval: float) -> None:
+def run(problem: Problem, x: Array, prepared: tuple[Array, Array | None], y: Array, cval: float) -> None:
     tile = fill(x, problem.axes, problem.dtype, cval)
     total, rest = np.zeros(y.shape, tile.dtype), np.zeros((problem.batch, *problem.out), tile.dtype)
     w, v = prepared
@@ -59,8 +58,8 @@ def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cva
         for count, (c, *at) in enumerate(product(range(wide), *sizes), start=1):
             starts = [t * a.dilation for t, a in zip(at, problem.axes, strict=True)]
             stops = [s + (a.out - 1) * a.stride + 1 for s, a in zip(starts, problem.axes, strict=True)]
-            piece = tile[(slice(None), first + c, *map(slice, starts, stops, [a.stride for a in problem.axes]))]
-            _term(problem.reduce, piece, w[o, count - 1], v[o, count - 1], term)
+            piece = cut(tile[:, first + c], list(map(slice, starts, stops, [a.stride for a in problem.axes])))
+            _term(problem.reduce, piece, w[o, count - 1], None if v is None else v[o, count - 1], term)
             chunk += term
             if count % CHUNK[True] == 0:  # a running sum's error grows with its length
                 add_exactly(total[:, o], chunk, rest)
@@ -71,7 +70,7 @@ def run(problem: Problem, x: Array, prepared: tuple[Array, Array], y: Array, cva
     give(total, y)
 
 
-def _term(reduce: str, x: Array, w: Array, v: Array, term: Array) -> None:
+def _term(reduce: str, x: Array, w: Array, v: Array | None, term: Array) -> None:
     if reduce == "product":
         np.multiply(x, w, out=term)
         return
@@ -80,4 +79,5 @@ def _term(reduce: str, x: Array, w: Array, v: Array, term: Array) -> None:
         np.abs(term, out=term)
     else:
         np.multiply(term, term, out=term)
-    np.multiply(term, v, out=term)
+    if v is not None:
+        np.multiply(term, v, out=term)

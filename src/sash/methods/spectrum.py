@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import log2, prod
+from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, fill, give
+from sash.arrays.numpy_ import Array, cut, fill, give
 from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
@@ -97,13 +98,13 @@ def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost
     folds = {i: _fold(a, phased) for i, a in enumerate(problem.axes) if a.size > 1}
     channels = problem.inputs // problem.groups * prod(len(_used(problem.axes[i], f[0])) for i, f in folds.items())
     pairs = channels * problem.outputs
-    choices = [
-        _candidates(axis, *folds[i]) if i in folds else [1] for i, axis in enumerate(problem.axes)
-    ]
+    choices = [_candidates(axis, *folds[i]) if i in folds else [1] for i, axis in enumerate(problem.axes)]
     best: tuple[bool, float, Cost] | None = None
     for block in product(*choices):
         points = prod(_length(problem.axes[i], block[i], phased) for i in folds)
-        tile = _with_idle(problem, (1, *block), folds.keys(), machine.cache / (4 * points * item * (channels * problem.groups + problem.outputs)))
+        tile = _with_idle(
+            problem, (1, *block), folds.keys(), machine.cache / (4 * points * item * (channels * problem.groups + problem.outputs))
+        )
         points *= prod(n for i, n in enumerate(tile) if i - 1 not in folds)
         volume = problem.groups * channels + problem.outputs
         scratch = points * item * (3 * problem.groups * channels + 4 * problem.outputs)
@@ -180,9 +181,10 @@ def _spectrum(problem: Problem, w: Array, geometry: Sequence[Geometry]) -> Array
     from scipy import fft
 
     spread = np.zeros((*w.shape[:2], *_spans(problem, geometry)), w.dtype)
-    spread[(..., *(slice(0, a.reach, a.dilation) for a in problem.axes))] = w
+    cut(spread, [slice(0, a.reach, a.dilation) for a in problem.axes])[...] = w
     values = fft.rfftn(_split(spread, geometry), [g.length for g in geometry], [g.axis + 2 for g in geometry])
-    return np.conj(values, out=values)
+    conjugate: Array = np.conj(values, out=values)
+    return conjugate
 
 
 def _spans(problem: Problem, geometry: Sequence[Geometry]) -> list[int]:
@@ -202,18 +204,18 @@ def _split(x: Array, geometry: Sequence[Geometry]) -> Array:
     count = prod(len(g.phases) for g in geometry)
     z = np.zeros((shape[0], shape[1], count, *shape[2:]), x.dtype)
     for p, phases in enumerate(product(*(g.phases for g in geometry))):
-        cut = [slice(None)] * x.ndim
+        every: list[Any] = [slice(None)] * (x.ndim - 2)
         for g, b in zip(geometry, phases, strict=True):
-            cut[g.axis + 2] = slice(b, None, g.s)
-        piece = x[tuple(cut)]
-        z[(slice(None), slice(None), p, *(slice(0, n) for n in piece.shape[2:]))] = piece
+            every[g.axis] = slice(b, None, g.s)
+        piece = cut(x, every)
+        cut(z[:, :, p], [slice(0, n) for n in piece.shape[2:]])[...] = piece
     return z.reshape(shape[0], shape[1] * count, *shape[2:])
 
 
 def run(problem: Problem, x: Array, prepared: Spectrum, y: Array, cval: float) -> None:
     values = prepared.values
     tile = fill(x, problem.axes, "float64" if values.dtype == np.complex128 else "float32", cval)
-    tile = tile[(..., *(slice(None, None, a.stride if a.size == 1 else 1) for a in problem.axes))]
+    tile = cut(tile, [slice(None, None, a.stride if a.size == 1 else 1) for a in problem.axes])
     result = _apply(problem, tile, values, prepared.geometry)
     if not np.isfinite(result.sum()):
         result = _repair(problem, tile, prepared)
@@ -239,10 +241,10 @@ def _apply(problem: Problem, tile: Array, values: Array, geometry: Sequence[Geom
             for q in range(1, channels):
                 total[:, o] += np.multiply(spectra[:, first + q], values[o, q], out=term)
     result: Array = fft.irfftn(total, lengths, axes, overwrite_x=True)
-    cut = [slice(0, n) for n in problem.out]
+    valid = [slice(0, n) for n in problem.out]
     for g in geometry:
-        cut[g.axis] = slice(0, (problem.out[g.axis] - 1) * g.stride + 1, g.stride)
-    return result[(..., *cut)]
+        valid[g.axis] = slice(0, (problem.out[g.axis] - 1) * g.stride + 1, g.stride)
+    return cut(result, valid)
 
 
 def _repair(problem: Problem, tile: Array, prepared: Spectrum) -> Array:
@@ -259,7 +261,7 @@ def _repair(problem: Problem, tile: Array, prepared: Spectrum) -> Array:
     finite = np.isfinite(tile)
     clean = np.where(finite, tile, 0).astype(np.float64)
     scale = 2.0 ** (np.frexp(np.abs(clean).max(initial=0.0))[1] - 1)
-    result = through(clean / scale, w) * scale
+    result: Array = through(clean / scale, w) * scale
     if finite.all():
         return result
     plus, minus, lost = tile == np.inf, tile == -np.inf, np.isnan(tile)

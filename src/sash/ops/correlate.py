@@ -1,6 +1,6 @@
 """Correlation and convolution with any kernel: stride, dilation, padding, boundary; the other axes are batch.
 
-    x (any axes)   kernel (one axis per slid axis)   y (x's axes, the slid ones resized)       Imports: filters.
+x (any axes)   kernel (one axis per slid axis)   y (x's axes, the slid ones resized)       Imports: filters.
 """
 
 from __future__ import annotations

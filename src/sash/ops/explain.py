@@ -16,11 +16,11 @@ from sash.errors import ArgumentError, unknown
 from sash.ops import correlate as filters_
 from sash.ops import gaussian as gaussian_
 from sash.ops import similarity as similarity_
-from sash.ops.filters import Settings, lower
+from sash.ops.filters import Settings, lower, settle_axes
 from sash.ops.integers import type_range
 from sash.ops.moments import correlation, planned, worth_expanding
-from sash.plans import Plan
 from sash.planning import choose
+from sash.plans import Plan
 from sash.problem import Problem
 from sash.running import check_settings
 from sash.tiles import workers
@@ -99,11 +99,13 @@ def _separable(kind: np.dtype[Any], x: tuple[int, ...], sizes: tuple[int, ...], 
     return _filter(kind, x, sizes, rank=1, **settings)
 
 
-def _blur(kind: np.dtype[Any], x: tuple[int, ...], *, sigma: Any = None, order: Any = 0, truncate: float = 4.0, size: Any = None, **settings: Any) -> Problem:
+def _blur(
+    kind: np.dtype[Any], x: tuple[int, ...], *, sigma: Any = None, order: Any = 0, truncate: float = 4.0, size: Any = None, **settings: Any
+) -> Problem:
     if sigma is None:
         raise ArgumentError("plan('gaussian_blur') needs sigma=, the standard deviation in samples.")
-    where = gaussian_.settle_axes(settings.pop("axes", None), len(x), None)
-    sizes = tuple(len(k) for k in gaussian_.blur_kernels(sigma, order, truncate, size, len(where)))
+    where = settle_axes(settings.pop("axes", None), len(x), None)
+    sizes = gaussian_.blur_sizes(sigma, order, truncate, size, len(where))
     result = settings.pop("dtype", None) or gaussian_.settle_blur_type(kind)
     told = Settings(where, padding="same", dtype=np.dtype(result), **{"boundary": "symmetric", **settings})
     low = lower(x, kind, True, sizes, gaussian_.settle_blur_type(kind), 1, *told.plain())

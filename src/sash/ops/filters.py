@@ -125,6 +125,7 @@ class Types(NamedTuple):
 def settle_types(x: np.dtype[Any], kernel: np.dtype[Any], asked: np.dtype[Any] | None) -> Types:
     """Floats and complex keep their type; integers with integers give int64; integers with floats as NumPy promotes."""
     whole = x.kind in "biu" and kernel.kind in "biu"
+    result: np.dtype[Any]
     if whole:
         result = np.dtype(np.int64)
     elif x.kind in "fc":
@@ -198,16 +199,19 @@ def lower(
 def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any], settings: Settings, rounded: Any = None) -> Array:
     """Slide a kernel of element type `kind` over x.
 
-    `kernel.array` has one axis per slid axis; or `kernel.terms` holds products of one 1-D kernel per slid axis.
+    `kernel.array` has one axis per slid axis; or `kernel.terms` holds products of one 1-D kernel per slid axis (of one
+    per axis of x, where `kernel.spread`).
     `rounded`: an integer type that holds every result, which is stored rounded to nearest even.
     """
     if not x.ndim:  # a scalar is one sample with nothing to slide over
         return over(x[None], kernel, sizes, kind, settings, rounded)[0, ...]
     low = lower(x.shape, x.dtype, sound(x), sizes, kind, len(kernel.terms or ()), *settings.plain())
     problem, cval = low.problem, low.cval
-    if kernel.terms is not None:
+    if kernel.spread:
+        pass
+    elif kernel.terms is not None:
         terms = (zip(low.axes, term, strict=True) for term in kernel.terms)
-        kernel = Weights(None, tuple(_per_axis(dict(term), x.ndim) for term in terms))
+        kernel = Weights(None, tuple([per_axis(dict(term), x.ndim) for term in terms]))
     elif kernel.array is not None:
         dense = kernel.array.transpose(low.order).reshape(low.spread)
         kernel = Weights(dense)
@@ -223,7 +227,7 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     if not y.size:
         return y
     if low.types.exact:
-        problem = exactly(problem, x, kernel, cval.real, y.dtype)
+        problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
     if not problem.rank and _worth_measuring(settings, problem, low.terms):
         problem = _factored(problem, kernel, settings)
     if y.dtype.kind == "c":
@@ -234,7 +238,7 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     return y
 
 
-def _per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
+def per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
     """One 1-D kernel per axis of x; those of one tap become 1, and one that is longer takes over their scale."""
     scale = prod(k[0] for k in kernels.values() if k.size == 1)
     longer = min((a for a, k in kernels.items() if k.size > 1), default=ndim - 1)
@@ -310,5 +314,5 @@ def _factored(problem: Problem, kernel: Weights, settings: Settings) -> Problem:
     terms = factors(dense.squeeze(), problem.dtype, bool(problem.bits), most)
     if terms is None:
         return problem
-    kernel.terms = tuple(_per_axis(dict(zip(long, term, strict=True)), dense.ndim) for term in terms)
+    kernel.terms = tuple(per_axis(dict(zip(long, term, strict=True)), dense.ndim) for term in terms)
     return problem._replace(rank=len(terms))

@@ -16,7 +16,7 @@ import numpy as np
 from sash.arrays.numpy_ import Array, asarray, settle_dtype
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError
-from sash.ops.filters import Settings, over, settle_axes
+from sash.ops.filters import Settings, over, per_axis, settle_axes
 from sash.window import ints
 
 NOTHING = 1e-15
@@ -124,7 +124,7 @@ def gaussian_blur(
     """
     x = asarray("x", x)
     where = settle_axes(axes, x.ndim, None)
-    kernels = blur_kernels(sigma, order, truncate, size, len(where))
+    settled = _settle_all(sigma, order, truncate, size, len(where))
     compute = settle_blur_type(x.dtype)
     result, rounded = compute if dtype is None else settle_dtype("dtype", dtype), None
     if result.kind in "iu":
@@ -133,18 +133,30 @@ def gaussian_blur(
     settings = Settings(where, 1, 1, "same", boundary, cval, result, "auto", method, accuracy, max_memory)
     if not where:
         return over(x, Weights(np.ones(())), (), compute, settings, rounded)
-    return over(x, Weights(None, (kernels,)), tuple([len(k) for k in kernels]), compute, settings, rounded)
+    return over(x, _weights(settled, where, x.ndim), tuple([taps for *_, taps in settled]), compute, settings, rounded)
 
 
-def blur_kernels(sigma: Any, order: Any, truncate: float, size: Any, count: int) -> tuple[Array, ...]:
-    """One kernel per axis, in the order in which correlation wants them; a single tap of 1 leaves its axis alone."""
+def _settle_all(sigma: Any, order: Any, truncate: Any, size: Any, count: int) -> tuple[tuple[float, int, int], ...]:
+    """(sigma, order, taps) per axis, checked."""
     found = []
     for s, o, k in zip(_each("sigma", sigma, count), _each("order", order, count), _each("size", size, count), strict=True):
         settled = _settle(s, o, truncate, k)
-        if k is not None and k % 2 == 0:
+        if settled[2] % 2 == 0:
             raise ArgumentError(f"size={size!r} is even, which would shift the result by half a sample; use {k - 1} or {k + 1}.")
-        found.append(_kernel(*settled)[::-1])
+        found.append(settled)
     return tuple(found)
+
+
+def blur_sizes(sigma: Any, order: Any, truncate: Any, size: Any, count: int) -> tuple[int, ...]:
+    """Taps per axis; a single one leaves its axis alone."""
+    return tuple([taps for *_, taps in _settle_all(sigma, order, truncate, size, count)])
+
+
+@lru_cache(maxsize=64)
+def _weights(settled: tuple[tuple[float, int, int], ...], axes: tuple[int, ...], ndim: int) -> Weights:
+    """The kernels as correlation wants them, one per axis of x; kept, and what is made of them with them."""
+    kernels = {a: np.ascontiguousarray(_kernel(*s)[::-1]) for a, s in zip(axes, settled, strict=True)}
+    return Weights(None, (per_axis(kernels, ndim),), spread=True)
 
 
 def settle_blur_type(x: np.dtype[Any]) -> np.dtype[Any]:
@@ -164,7 +176,9 @@ def _check_range(x: np.dtype[Any], result: np.dtype[Any], order: Any, cval: Any)
     low, high = min(low, cval), max(high, cval)
     info = np.iinfo(result)
     if low < info.min or high > info.max:
-        raise ArgumentError(f"dtype={result} holds [{info.min}, {info.max}], but a blur of {x} may lie in [{low}, {high}]; use a wider type.")
+        raise ArgumentError(
+            f"dtype={result} holds [{info.min}, {info.max}], but a blur of {x} may lie in [{low}, {high}]; use a wider type."
+        )
 
 
 def _each(name: str, value: Any, count: int) -> list[Any]:
@@ -203,11 +217,14 @@ def _kernel(sigma: float, order: int, taps: int) -> Array:
     """Samples of the order-th derivative; its polynomial q follows q' + q * p' with p = -t^2 / (2 sigma^2)."""
     t = np.arange(taps) - (taps - 1) / 2
     if sigma <= NOTHING:
-        return (t == 0).astype(np.float64)
-    phi = np.exp(-0.5 / (sigma * sigma) * t**2)
+        nearest = np.abs(t) == np.abs(t).min()
+        return nearest / nearest.sum()  # type: ignore[no-any-return]
+    phi: Array = np.exp(-0.5 / (sigma * sigma) * t**2)
     phi /= phi.sum()
     q = np.polynomial.Polynomial([1.0])
     slope = np.polynomial.Polynomial([0.0, -1.0 / (sigma * sigma)])
     for _ in range(order):
         q = q.deriv() + q * slope
-    return phi * q(t) if order else phi
+    if order:
+        phi = phi * q(t)
+    return phi

@@ -8,6 +8,7 @@ within 53 float64 is.  All bounds are Python integers, which cannot overflow.   
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,20 +26,20 @@ def exactly(problem: Problem, x: Array, kernel: Weights, cval: int, result: np.d
     First the range of x's type is tried; only where that proves too little are its values looked at.
     """
     positive, negative = _mass(kernel)
-    info = np.iinfo(result)
+    bottom, top = type_range(result)
     padded = any(not a.plain for a in problem.axes)
     for low, high in _ranges(x):
         if padded:
             low, high = min(low, cval), max(high, cval)
         least, most = positive * low - negative * high, positive * high - negative * low
         bits = ((positive + negative) * max(abs(low), abs(high))).bit_length()
-        fits = info.min <= least and most <= info.max
+        fits = bottom <= least and most <= top
         if fits and bits <= EXACT_BITS["float32"]:
             break
     if not fits:
         raise OverflowRisk(
             f"the result might not fit {result}: with x in [{low}, {high}] it lies in [{least}, {most}], and {result} holds "
-            f"[{info.min}, {info.max}]; use dtype='float64' (rounded), or smaller numbers."
+            f"[{bottom}, {top}]; use dtype='float64' (rounded), or smaller numbers."
         )
     problem = problem.whole_numbers(bits)
     return problem._replace(straight=x.dtype == problem.dtype and sound(x))
@@ -49,7 +50,8 @@ def _mass(kernel: Weights) -> tuple[int, int]:
     if kernel.array is not None:
         flat = kernel.array.reshape(-1)
         if flat.dtype.itemsize < 8:
-            total, size = int(flat.sum(dtype=np.int64)), int(np.abs(flat.astype(np.int64)).sum())
+            total = int(flat.sum(dtype=np.int64))
+            size = total if flat.dtype.kind in "bu" else int(np.abs(flat.astype(np.int64)).sum())
         else:
             values = [int(v) for v in flat]
             total, size = sum(values), sum(map(abs, values))
@@ -72,6 +74,7 @@ def _ranges(x: Array) -> Iterator[tuple[int, int]]:
         yield int(x.min()), int(x.max())
 
 
+@lru_cache(maxsize=32)
 def type_range(kind: np.dtype[Any]) -> tuple[int, int]:
     """The least and the largest value of an integer type; (0, 1) for bool and for anything else."""
     if kind.kind not in "iu":

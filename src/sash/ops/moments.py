@@ -17,8 +17,8 @@ from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.errors import MemoryLimit
 from sash.methods import named
-from sash.plans import Plan
 from sash.planning import choose
+from sash.plans import Plan
 from sash.problem import Problem
 from sash.running import run
 from sash.tiles import workers
@@ -29,7 +29,9 @@ HELD = 20 << 20
 ENGINE = 12 << 20
 """Bytes that the engine may use within a block, unless told otherwise."""
 
-NOISE = 64 * float(np.finfo(np.float64).eps)
+EPS = float(np.finfo(np.float64).eps)
+
+NOISE = 64 * EPS
 """Variance below this share of the mean square is rounding: the side has none."""
 
 
@@ -62,8 +64,8 @@ def score_by_moments(
     mean = (weights * dense).sum(axis=inner, keepdims=True) / n if metric == "zncc" else np.zeros_like(n)
     dense = dense - mean
     power = (weights * dense**2).sum(axis=inner, keepdims=True)
-    power[power <= NOISE * (weights * (dense + mean) ** 2).sum(axis=inner, keepdims=True)] = 0
-    template = Template(weights * dense, weights, m.ndim > 0, n.reshape(-1), power.reshape(-1), (weights * dense).sum(axis=inner))
+    power[power <= n * (8 * EPS * mean) ** 2] = 0  # all that is left of a constant template is rounding
+    template = Template(dense, weights, m.ndim > 0, n.reshape(-1), power.reshape(-1))
     for box in problem.grid(tile):
         runs, part = problem.part(box)
         out = y[(slice(None), slice(None), *(slice(o, p) for o, p in box[1:]))]
@@ -72,14 +74,13 @@ def score_by_moments(
 
 
 class Template(NamedTuple):
-    """What is the same for every block: m t (centred for zncc), m, and their sums, one per template."""
+    """What is the same for every block: t (centred for zncc), m, and sums of m and m t^2, one per template."""
 
-    kernel: Array
+    dense: Array
     weights: Array
     masked: bool
     n: Array
     power: Array
-    total: Array
 
 
 def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, method: str, max_memory: int | None) -> Array:
@@ -90,16 +91,16 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
     valid = correlation(problem)._replace(axes=tuple(a.moved(k, 0, k) for a, k in zip(problem.axes, block.shape[2:], strict=True)))
     centre = 0.0 if metric == "ncc" else _centre(block)
     block -= centre
-    product = _slide(valid, block, Weights(t.kernel), method, max_memory)
+    kernel = t.dense - centre if metric == "ssd" else t.dense
+    product = _slide(valid, block, Weights(t.weights * kernel), method, max_memory)
     n = _along(t.n, product)
-    sums = _window_sums(valid, block, t, method, max_memory) if metric != "ncc" else None
     squares = _window_sums(valid, block, t, method, max_memory, squared=True)
-    if metric == "ssd":  # sum m ((x - c) - (t - c))^2, with sum m t^2 written about the same centre c
-        power = _along(t.power - 2 * centre * t.total + centre**2 * t.n, product)
-        total = squares - 2 * (product - centre * sums) + power
-        return 1 - np.maximum(total, 0, out=total) / (n * span**2)
+    if metric == "ssd":  # both sides about the same centre, which their difference cannot feel
+        total = squares - 2 * product + _along((t.weights * kernel**2).sum(axis=tuple(range(1, kernel.ndim))), product)
+        alike: Array = 1 - np.maximum(total, 0, out=total) / (n * span**2)
+        return alike
     if metric == "zncc":
-        assert sums is not None
+        sums = _window_sums(valid, block, t, method, max_memory)
         variance = squares - sums * sums / n
         variance[variance <= NOISE * squares] = 0
     else:
@@ -109,7 +110,8 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
     spread = variance * _along(t.power, product)
     score = product / np.sqrt(spread)
     score[spread == 0] = 0
-    return np.clip(score, -1, 1, out=score)
+    clipped: Array = np.clip(score, -1, 1, out=score)
+    return clipped
 
 
 def _blocks(problem: Problem, max_memory: int | None) -> tuple[tuple[int, ...], int | None]:
@@ -121,7 +123,9 @@ def _blocks(problem: Problem, max_memory: int | None) -> tuple[tuple[int, ...], 
     tile = problem.tile(max_memory / 2 / per_sample, length=1)
     if _held(problem, tile) > max_memory / 2:
         least = 2 * _held(problem, (1,) * (len(problem.axes) + 1))
-        raise MemoryLimit(f"max_memory={max_memory} bytes is too little: the least that would do is about {least} bytes (one window at a time).")
+        raise MemoryLimit(
+            f"max_memory={max_memory} bytes is too little: the least that would do is about {least} bytes (one window at a time)."
+        )
     return tile, max_memory // 2
 
 

@@ -127,7 +127,8 @@ def integer_product(dense: Array) -> tuple[Array, ...] | None:
     content = reduce(gcd, (abs(int(v)) for v in values.reshape(-1)))
     lines = []
     for axis in range(dense.ndim):
-        line = [int(v) for v in values[(*pivot[:axis], slice(None), *pivot[axis + 1 :])]]
+        through: Any = (*pivot[:axis], slice(None), *pivot[axis + 1 :])
+        line = [int(v) for v in values[through]]
         shared = reduce(gcd, map(abs, line))
         lines.append([v // shared for v in line])
     sign = 1 if (int(values[pivot]) > 0) == (prod(line[i] for line, i in zip(lines, pivot, strict=True)) > 0) else -1

@@ -10,6 +10,7 @@ and zncc is ncc after the weighted means are taken away.   Imports: moments, run
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from sash.ops.integers import type_range
 from sash.ops.moments import score_by_moments, worth_expanding
 from sash.problem import REDUCTIONS, Problem
 from sash.running import check_settings, run
-from sash.window import Window
+from sash.window import Window, ints, settle_padding
 
 METRICS = ("sad", "ssd", "ncc", "zncc")
+ONE = np.ones((), np.float64)
 
 
 def similarity(
@@ -99,6 +101,8 @@ def similarity(
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     image, template = asarray("image", image), asarray("template", template)
+    stride = stride if type(stride) is int else ints("stride", stride)
+    padding = padding if type(padding) in (int, str) else settle_padding(padding)
     match = settle(image.shape, image.dtype, template.shape, template.dtype, metric, stride, padding, channel_axis, bank)
     problem = match.problem._replace(elementwise=accuracy == "elementwise")
     weights = _settle_mask(mask, template, channel_axis, bank)
@@ -130,6 +134,7 @@ class Match:
     """Axes of one template, channels included."""
 
 
+@lru_cache(maxsize=1024, typed=True)
 def settle(
     image: tuple[int, ...],
     image_type: np.dtype[Any],
@@ -177,7 +182,7 @@ def settle(
         reduce="absolute" if metric == "sad" else "squared",
         dtype="float64" if result == np.float64 else "float32",
         source=image_type.name,
-        result=result.name,
+        result="float64" if result == np.float64 else "float32",
         finite=True,
         straight=False,
     )
@@ -187,14 +192,16 @@ def settle(
 def _settle_mask(mask: Any, template: Array, channel_axis: int | None, bank: bool) -> Array:
     """Weights of the template's shape."""
     if mask is None:
-        return np.ones((), np.float64)
+        return ONE
     weights = asarray("mask", mask)
     one = template.shape[1:] if bank else template.shape
     flat = one if channel_axis is None else tuple(np.delete(one, channel_axis % len(one)))
     if weights.shape == flat != one:
         weights = np.expand_dims(weights, channel_axis % len(one))  # type: ignore[operator]
     elif weights.shape not in (one, template.shape):
-        raise ArgumentError(f"mask has shape {weights.shape} and the template {template.shape}; a mask weighs each of its elements, so give {one}.")
+        raise ArgumentError(
+            f"mask has shape {weights.shape} and the template {template.shape}; a mask weighs each of its elements, so give {one}."
+        )
     if weights.dtype.kind == "c":
         raise KindError(f"mask is {weights.dtype}; weights are real numbers of at least 0.")
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
@@ -239,12 +246,16 @@ def _score_by_differences(
     power = 1 if metric == "sad" else 2
     low, high = (int(t.min()), int(t.max())) if t.dtype.kind in "biu" else (0, 1)
     problem = summed_in(problem, x.dtype, t.dtype, low, high, whole)
-    problem = problem._replace(result=y.dtype.name, straight=x.dtype == problem.dtype and sound(x))
+    if x.dtype == problem.dtype and sound(x):
+        problem = problem._replace(straight=True)
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]
-    run(problem, x, Weights(t, mask=np.broadcast_to(m, t.shape)), y, method=method, max_memory=max_memory)
-    weight = np.broadcast_to(m, t.shape).sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) * span**power
-    y /= -weight.astype(y.dtype).reshape(-1, *[1] * (y.ndim - 2))
+    run(problem, x, Weights(t, mask=None if whole else m), y, method=method, max_memory=max_memory)
+    if whole:
+        y /= -t[0].size * span**power
+    else:
+        weight = m.sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) * span**power
+        y /= -weight.astype(y.dtype).reshape(-1, *[1] * (y.ndim - 2))
     y += 1
 
 

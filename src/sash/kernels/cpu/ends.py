@@ -10,7 +10,7 @@ from typing import Any
 from numba import njit
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)  # type: ignore[misc]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def ends(s: Any, at: Any, gap: Any, source: Any, past: float) -> None:
     """s[at[r] + gap[e]] = s[at[r] + source[e]], or past."""
     for r in range(len(at)):

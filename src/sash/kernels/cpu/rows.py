@@ -161,7 +161,7 @@ def rows(
     x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any,
     xp: int, yp: int, m: int, n: int, h: int, k: int, d: int, add: int, op: int,
 ) -> None:  # fmt: skip
-    """Sum of terms over h rows of k columns, xp and d apart: op 0 w x, 1 v |x - w|, 2 v (x - w)^2; add 1 accumulates."""
+    """Sum of terms over h rows of k columns, xp and d apart; op as in taps; add 1 accumulates."""
     size = simd.block(x.itemsize)
     if shares(m, n, h, x.itemsize):
         line = np.arange(m + h - 1) * xp

@@ -1,7 +1,7 @@
 """Explicit SIMD values for Numba: tuples of vectors that stay in registers through ordinary Python loops.
 
 A Vec is `lanes` neighbours of one element type.  Sizes arrive as the lengths of integer tuples, hence in the compiled
-signature:  lanes (L,)   cols (C,) vectors side by side   rows (N,) output rows of a block   op (1, 2 or 3,) the term.
+signature:  lanes (L,)   cols (C,) vectors side by side   rows (N,) output rows of a block   op (1 to 5,) the term.
 No bounds, wraparound or alias test, and the order of every sum is fixed.   Imports: numba, llvmlite.
 """
 
@@ -18,8 +18,10 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
-PRODUCT, ABSOLUTE, SQUARED = (0,), (0, 0), (0, 0, 0)
-OPS = (PRODUCT, ABSOLUTE, SQUARED)
+PRODUCT, ABSOLUTE, SQUARED, PLAIN_ABSOLUTE, PLAIN_SQUARED = OPS = tuple((0,) * n for n in range(1, 6))
+"""Terms w x, v |x - w|, v (x - w)^2, |x - w| and (x - w)^2, told apart by their lengths."""
+
+UNWEIGHTED = tuple(map(len, (PRODUCT, PLAIN_ABSOLUTE, PLAIN_SQUARED)))
 INDEX = ir.IntType(64)
 SHORT = ir.IntType(32)
 LINE = 64
@@ -146,17 +148,21 @@ class Emit:
         return self.builder.select(self.builder.icmp_signed("<", a, self.zero), self.sub(self.zero, a), a)
 
     def term(self, op: int, w: Any, v: Any, x: Any, total: Any) -> Any:
-        """total + w x,  total + v |x - w|  or  total + v (x - w)^2."""
+        """total + the term of `op`."""
         if op == len(PRODUCT):
             return self.fma(w, x, total)
         gap = self.sub(x, w)
+        if op == len(PLAIN_ABSOLUTE):
+            return self.add(total, self.magnitude(gap))
+        if op == len(PLAIN_SQUARED):
+            return self.fma(gap, gap, total)
         return self.fma(v, self.magnitude(gap) if op == len(ABSOLUTE) else self.mul(gap, gap), total)
 
 
 def _weights(emit: Emit, op: int, args: Any, signature: Any, first: int, index: Any) -> tuple[Any, Any]:
     """Splats of w[index] and, where the term has a weight, v[index]; w and v are arguments first and first + 1."""
     w = emit.splat(emit.element(signature.args[first], args[first], index))
-    v = None if op == len(PRODUCT) else emit.splat(emit.element(signature.args[first + 1], args[first + 1], index))
+    v = None if op in UNWEIGHTED else emit.splat(emit.element(signature.args[first + 1], args[first + 1], index))
     return w, v
 
 

@@ -63,7 +63,10 @@ def spread(
 
 
 def taps(x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, n: int, add: int, op: int) -> None:
-    """Sum of terms at listed offsets: op 0 w x, 1 v |x - w|, 2 v (x - w)^2; add 1 accumulates into y."""
+    """Sum of terms at listed offsets; add 1 accumulates into y.
+
+    op 0: w x, 1: v |x - w|, 2: v (x - w)^2, and where v is 1 (it is not read) 3: |x - w|, 4: (x - w)^2.
+    """
     size = simd.block(x.itemsize)
     cell = np.empty(len(size.lanes) * len(size.wide), x.dtype)
     spread(x, w.ravel(), v.ravel(), y, at, to, base, step, off, n, add, cell, simd.OPS[op], size.lanes, size.wide)
