@@ -153,11 +153,21 @@ def test_rows_has_the_bits_of_taps(dtype, op):
 COLUMNS = [(2, 40, 24, 17), (1, 24, 100, 5), (3, 7, 25, 3), (2, 12, 300, 9), (2, 2, 64, 4), (3, 9, 7, 6), (1, 5, 1, 2), (2, 24, 241, 1)]
 
 
-def columns(rng, R, m, n, h, dtype):
+CLASHING = [(2, 12, 300, 9), (1, 6, 24, 4), (2, 9, 530, 5)]
+"""Columns with rows that share one set of the first-level cache, which are copied together."""
+
+
+def columns(rng, R, m, n, h, dtype, clashing=False):
     """A problem for column: rows of x in any order, read more than once, the last one at the end of x."""
-    x, k = values(rng, (m + h + 1) * n, dtype), values(rng, h, dtype)
+    size = -(-n // 1024) * 1024 if clashing else n
+    x, k = values(rng, (m + h - 1) * size + (h + 1) * n, dtype), values(rng, h, dtype)
     line = rng.integers(0, m * n, m + h - 1)
-    line[-1] = m * n
+    if clashing:
+        line = rng.permutation(m + h - 1) * size
+        x = x[: max(line) + (h + 1) * n]
+    else:
+        x = x[: (m + h + 1) * n]
+        line[-1] = m * n
     at = rng.permutation(np.r_[h * n, rng.integers(0, h * n, R - 1)])
     yp = n + int(rng.integers(0, 5))
     return x, k, at, np.arange(R) * (m * yp) + GUARD, line, yp
@@ -167,8 +177,8 @@ def columns(rng, R, m, n, h, dtype):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_column_equals_the_definition(dtype, add):
     rng = np.random.default_rng(5)
-    for R, m, n, h in COLUMNS:
-        x, k, at, to, line, yp = columns(rng, R, m, n, h, dtype)
+    for R, m, n, h, clashing in [(*c, False) for c in COLUMNS] + [(*c, True) for c in CLASHING]:
+        x, k, at, to, line, yp = columns(rng, R, m, n, h, dtype, clashing)
         y = values(rng, R * m * yp + 2 * GUARD, dtype) if add else blank(R * m * yp + 2 * GUARD, dtype)
         want = y.copy()
         for r in range(R):
@@ -177,14 +187,14 @@ def test_column_equals_the_definition(dtype, add):
                 row = want[to[r] + i * yp : to[r] + i * yp + n]
                 row[:] = row + total if add else total
         column(fenced(x), k, y, at, to, line, yp, m, n, add)
-        np.testing.assert_array_equal(y, want, err_msg=f"{(R, m, n, h)=}")
+        np.testing.assert_array_equal(y, want, err_msg=f"{(R, m, n, h, clashing)=}")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_column_of_a_part_has_the_bits_of_the_whole(dtype):
     rng = np.random.default_rng(6)
-    for R, m, n, h in COLUMNS:
-        x, k, at, to, line, yp = columns(rng, R, m, n, h, dtype)
+    for R, m, n, h, clashing in [(*c, False) for c in COLUMNS] + [(*c, True) for c in CLASHING]:
+        x, k, at, to, line, yp = columns(rng, R, m, n, h, dtype, clashing)
         x, k = rng.standard_normal(x.shape).astype(dtype), rng.standard_normal(h).astype(dtype)
         whole, parts = blank(R * m * yp + 2 * GUARD, dtype), blank(R * m * yp + 2 * GUARD, dtype)
         column(x, k, whole, at, to, line, yp, m, n, 0)
@@ -192,7 +202,7 @@ def test_column_of_a_part_has_the_bits_of_the_whole(dtype):
             for left, right in ((0, n // 3), (n // 3, n)):
                 if low > top and right > left:
                     column(x, k, parts, at + left, to + top * yp + left, line[top : low + h - 1], yp, low - top, right - left, 0)
-        np.testing.assert_array_equal(parts, whole, err_msg=f"{(R, m, n, h)=}")
+        np.testing.assert_array_equal(parts, whole, err_msg=f"{(R, m, n, h, clashing)=}")
 
 
 def test_ends_copies_from_inside_and_sets_what_is_beyond():

@@ -20,10 +20,10 @@ from sash.arrays.weights import Terms
 from sash.axis import Axis
 from sash.problem import Problem
 
-BAND = 24
+BAND = 32
 """Rows filtered together: fewer read the halo rows more often, more leave the second-level cache."""
 
-GROUP = 12
+GROUP = 24
 """Planes filtered together: fewer are more calls, more leave the cache."""
 
 ROW = 1 << 13

@@ -13,11 +13,17 @@ import numpy as np
 from numba import njit
 
 from . import simd
-from .simd import gain, put, put_more, stay_whole, zeros
+from .simd import carry, fetch, gain, put, put_more, stay_whole, zeros
 from .taps import taps
 
 STRIP = 10
 """Blocks of columns that go down all rows together: as many as keep the rows of 17 taps in the first-level cache."""
+
+CLASH = 2048
+"""Rows a multiple of so many bytes apart share few sets of the first-level cache ..."""
+
+MANY = 8
+"""... which holds so many of them."""
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -73,34 +79,54 @@ def sweep(
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def down(
     x: Any, k: Any, y: Any, at: Any, to: Any, line: Any, yp: int, m: int, n: int, add: int,
-    op: Any, lanes: Any, cols: Any, rows: Any,
+    room: Any, near: Any, pitch: int, op: Any, lanes: Any, cols: Any, rows: Any,
 ) -> None:  # fmt: skip
     """sweep by one column of taps, where its loop over columns would take half of the time.
 
     y[to[r] + i yp + j] (+)= sum_u k[u] x[at[r] + line[i + u] + j]
+    With a pitch, rows are copied strip by strip to room[near[i + u]:], that far apart.
     """
     stay_whole()
-    N, W, h = len(rows), len(lanes) * len(cols), len(k)
+    N, L, W, h, Q = len(rows), len(lanes), len(lanes) * len(cols), len(k), len(line)
     for r in range(len(at)):
+        # Asked for while row r is made: the next one, or where the next call is likely to begin.
+        ahead, goal = at[r] + line[m] - line[0], to[r] + m * yp
+        if r + 1 < len(at):
+            ahead, goal = at[r + 1], to[r + 1]
+        elif r:
+            ahead, goal = 2 * at[r] - at[r - 1], 2 * to[r] - to[r - 1]
         for strip in range(0, n, STRIP * W):
+            origin = at[r]
+            if pitch:
+                first, last = min(strip, n - W), min(strip + STRIP * W, n)
+                for q in range(Q):
+                    for j0 in range(first, last, L):
+                        j = min(j0, last - L)
+                        carry(x, origin + line[q] + j, room, near[q] + j - first, 0, 0, lanes)
+                ahead, origin = origin + STRIP * W, -first
             for i0 in range(0, m, N):
                 i = min(i0, m - N)
+                q0, q1 = i0 * Q // m, min(i0 + N, m) * Q // m
                 for j0 in range(strip, min(strip + STRIP * W, n), W):
                     j = min(j0, n - W)
-                    a = at[r] + j
+                    a = origin + j
+                    for q in range(q0, q1):
+                        fetch(x, ahead + line[q] + j, lanes, cols, ())
+                    for q in range(i, i + N):
+                        fetch(y, goal + q * yp + j, lanes, cols, (0,))
                     acc = zeros(x, lanes, cols, rows)
-                    acc = gain(op, acc, cols, x, a + line[i], k, k, 0, 1, 0, 0)
+                    acc = gain(op, acc, cols, room, a + near[i], k, k, 0, 1, 0, 0)
                     if N > 2:
-                        acc = gain(op, acc, cols, x, a + line[i + 1], k, k, 1, 1, 0, 1)
+                        acc = gain(op, acc, cols, room, a + near[i + 1], k, k, 1, 1, 0, 1)
                     if N > 3:
-                        acc = gain(op, acc, cols, x, a + line[i + 2], k, k, 2, 1, 0, 2)
+                        acc = gain(op, acc, cols, room, a + near[i + 2], k, k, 2, 1, 0, 2)
                     for u in range(N - 1, h):
-                        acc = gain(op, acc, cols, x, a + line[i + u], k, k, u, 1, 0, 3)
-                    acc = gain(op, acc, cols, x, a + line[i + h], k, k, h, 1, 1, 3)
+                        acc = gain(op, acc, cols, room, a + near[i + u], k, k, u, 1, 0, 3)
+                    acc = gain(op, acc, cols, room, a + near[i + h], k, k, h, 1, 1, 3)
                     if N > 2:
-                        acc = gain(op, acc, cols, x, a + line[i + h + 1], k, k, h + 1, 1, 2, 3)
+                        acc = gain(op, acc, cols, room, a + near[i + h + 1], k, k, h + 1, 1, 2, 3)
                     if N > 3:
-                        acc = gain(op, acc, cols, x, a + line[i + h + 2], k, k, h + 2, 1, 3, 3)
+                        acc = gain(op, acc, cols, room, a + near[i + h + 2], k, k, h + 2, 1, 3, 3)
                     b = to[r] + i * yp + j
                     if add:
                         put_more(y, b, yp, acc, cols, i0 - i, j0 - j)
@@ -115,11 +141,20 @@ def shares(m: int, n: int, h: int, itemsize: int) -> bool:
     return h > 1 and h >= side - 1 and m >= side and n >= len(size.lanes) * len(size.cols)
 
 
+def _room(x: Any, line: Any) -> tuple[Any, Any, int]:
+    """Where down reads: in place (pitch 0), or in room for copies of a strip if rows would share one set of the cache."""
+    if not MANY < len(line) <= 32 * MANY or int(line[1] - line[0]) * x.itemsize % CLASH:
+        return x, line, 0
+    size = simd.block(x.itemsize)
+    pitch = STRIP * len(size.lanes) * len(size.cols) + simd.LINE // x.itemsize
+    return np.empty(len(line) * pitch, x.dtype), np.arange(len(line)) * pitch, pitch
+
+
 def column(x: Any, k: Any, y: Any, at: Any, to: Any, line: Any, yp: int, m: int, n: int, add: int) -> None:
     """y[to[r] + i yp + j] (+)= sum_u k[u] x[at[r] + line[i + u] + j]: a pass along any axis but the last."""
     size = simd.block(x.itemsize)
     if shares(m, n, len(k), x.itemsize):
-        down(x, k, y, at, to, line, yp, m, n, add, simd.PRODUCT, size.lanes, size.cols, size.rows)
+        down(x, k, y, at, to, line, yp, m, n, add, *_room(x, line), simd.PRODUCT, size.lanes, size.cols, size.rows)
         return
     zero = np.zeros(1, np.int64)
     for i in range(m):
@@ -137,7 +172,7 @@ def rows(
         w, v, form = w.ravel(), v.ravel(), (simd.OPS[op], size.lanes, size.cols, size.rows)
         if k == 1 and len(off) == 1 and op == 0:
             for o in range(len(base)):
-                down(x, w[o * h : o * h + h], y, at + base[o] + off[0], to + step[o], line, yp, m, n, add, *form)
+                down(x, w[o * h : o * h + h], y, at + base[o] + off[0], to + step[o], line, yp, m, n, add, *_room(x, line), *form)
         else:
             sweep(x, w, v, y, at, to, base, step, off, line, yp, m, n, h, k, d, add, *form)
         return

@@ -28,6 +28,8 @@ wait for them (SAD 8 % faster on Zen 3).
 UNWEIGHTED = tuple(map(len, (PRODUCT, PLAIN_SQUARED)))
 INDEX = ir.IntType(64)
 SHORT = ir.IntType(32)
+LINE = 64
+"""Bytes of a cache line."""
 
 
 class Block(NamedTuple):
@@ -309,3 +311,20 @@ def carry(typing: Any, cell: Any, c: Any, y: Any, i: Any, add: Any, left: Any, l
         return context.get_dummy_value()
 
     return types.void(cell, types.int64, y, types.int64, types.int64, types.int64, lanes), code
+
+
+@intrinsic
+def fetch(typing: Any, x: Any, i: Any, lanes: Any, cols: Any, write: Any) -> Any:
+    """Asks for the cache lines of cols vectors at x[i:] ahead of their use, to write if `write` is long; any i will do."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, Vec(x.dtype, len(lanes)))
+        byte = ir.IntType(8).as_pointer()
+        shape = ir.FunctionType(ir.VoidType(), [byte, SHORT, SHORT, SHORT])
+        function = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0i8")
+        for first in range(0, len(cols) * len(lanes), max(LINE // emit.bytes, 1)):
+            pointer = builder.bitcast(emit.address(x, args[0], builder.add(args[1], INDEX(first))), byte)
+            builder.call(function, [pointer, SHORT(min(len(write), 1)), SHORT(2), SHORT(1)])
+        return context.get_dummy_value()
+
+    return types.void(x, types.int64, lanes, cols, write), code
