@@ -74,6 +74,10 @@ class Axis(NamedTuple):
             i = min(max(a, 0), self.n)
             j = max(min(max(b, 0), self.n), i)
             return (Run(j - i, i, 1),), self.moved(j - i, a - i, b - i)
+        i, j = max(a, 0), min(b, self.n)
+        one_end = (a < 0) != (b > self.n) and self.boundary != "wrap"
+        if one_end and max(-a, b - self.n) < j - i:  # the block holds all that its boundary turns back to
+            return (Run(j - i, i, 1),), self.moved(j - i, a - i, b - i)
         return self.runs(a, b), self.moved(b - a, 0, b - a)
 
     def moved(self, n: int, start: int, stop: int) -> Axis:

@@ -134,15 +134,17 @@ def _room(A: int, B: int, rows: int, made: int, extended: int) -> Room:
     return Room(band, pitch, plane, planes, gathered, window, window + planes * plane)
 
 
-def run(problem: Problem, x: Array, terms: Terms, y: Array, cval: float) -> None:
-    """Make one block, whatever lies before z one by one."""
+def run(problem: Problem, x: Array, terms: Terms, y: Array, cval: float, spare: list[Array]) -> None:
+    """Make one block, whatever lies before z one by one; `spare` holds scratch that no block is using."""
     at = slots(problem.axes)
     if x.dtype != problem.dtype or not sound(x) or not lies_well(x.shape, x.strides, x.itemsize, at.x + 2):
         x = np.ascontiguousarray(x, problem.dtype)
     direct = y.dtype == x.dtype and sound(y) and lies_well(y.shape, y.strides, y.itemsize, at.x + 2)
     target = y if direct else np.empty(y.shape, x.dtype)
     course = _course(problem.axes, x.shape[at.x + 3 :], steps(x), steps(target))
-    s = np.empty(course.room.end, x.dtype)
+    s = spare.pop() if spare else np.empty(0, x.dtype)
+    if s.size < course.room.end:
+        s = np.empty(course.room.end, x.dtype)
     source, goal = flat(x), flat(target)
     lead = target.shape[: at.z + 2 if at.z >= 0 else 2]
     for place in np.ndindex(*lead):
@@ -151,6 +153,7 @@ def run(problem: Problem, x: Array, terms: Terms, y: Array, cval: float) -> None
         for number, term in enumerate(terms):
             kz, ky, kx = (term[i] if i >= 0 else None for i in at)
             _march(course, source, x0, goal, y0, kz, ky, kx, cval, int(number > 0), s)
+    spare.append(s)
     if target is not y:
         give(target, y)
 
@@ -286,7 +289,7 @@ def _march(
                     seats = seats.reshape(-1)
                     if len(t.gap):
                         ends(s, seats, t.gap, t.source, s.dtype.type(past))
-                    taps(s, kx, kx, goal, seats, (to[:, None] + t.counts[:m] * step).reshape(-1), zero, zero, t.along, t.n, more, 0)
+                    taps(s, kx, kx, goal, seats, np.add.outer(to, t.counts[:m] * step).reshape(-1), zero, zero, t.along, t.n, more, 0)
             ready = e + count - (A - 1)
             if A > 1 and ready > done:
                 spot = y0 + done * t.yz + (top + t.counts[:m]) * t.yy

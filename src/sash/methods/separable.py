@@ -75,17 +75,17 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
     return problem.grid(cost.tile)
 
 
-def prepare(problem: Problem, weights: Weights, cost: Cost) -> tuple[bool, Terms]:
-    """(whether the passes are fused: the order of summation must be that of the whole, terms)."""
+def prepare(problem: Problem, weights: Weights, cost: Cost) -> tuple[bool, Terms, list[Array]]:
+    """(whether the passes are fused: the order of summation must be that of the whole; terms; scratch to use again)."""
     assert weights.terms is not None
     terms = tuple([tuple([np.ascontiguousarray(k, problem.dtype) for k in term]) for term in weights.terms])
-    return fused.takes(problem), terms
+    return fused.takes(problem), terms, []
 
 
-def run(problem: Problem, x: Array, prepared: tuple[bool, Terms], y: Array, cval: float) -> None:
-    fuses, terms = prepared
+def run(problem: Problem, x: Array, prepared: tuple[bool, Terms, list[Array]], y: Array, cval: float) -> None:
+    fuses, terms, spare = prepared
     if fuses:
-        fused.run(problem, x, terms, y, cval)
+        fused.run(problem, x, terms, y, cval, spare)
         return
     tile = fill(x, problem.axes, problem.dtype, cval)
     total: Array | None = None
