@@ -32,7 +32,6 @@ BYTES = np.ones((9, 9), np.uint8)
         # Kernels of an even size and hardly any width.
         (lambda: sash.gaussian_kernel(0.01, size=2), [0.5, 0.5]),
         (lambda: sash.gaussian_kernel(0, size=2), [0.5, 0.5]),
-        (lambda: sash.separate(np.matrix([[1, 2], [2, 4]])).dense(), [[1, 2], [2, 4]]),
         (lambda: sash.correlate(5, 3), 15),
         # Rows of a band that the inner kernel did not reach.
         (lambda: sash.correlate(np.full((5, 5), 2**50), np.ones((2, 2), int), method="direct"), np.full((4, 4), 2**52)),
@@ -95,3 +94,60 @@ def test_plan_stays_the_verb_whatever_is_imported_after_it():
     for name in ("plans", "planning", "window", "ops.windows"):
         importlib.import_module(f"sash.{name}")
     assert callable(sash.plan) and sash.plan("correlate", (9,), (3,)).method and callable(sash.windows)
+
+
+def test_the_number_of_threads_does_not_change_the_method():
+    """Complex problems of this shape went through fft on one thread and direct sums on two."""
+    rng = np.random.default_rng(3)
+    x, kernel = (rng.standard_normal((*s, 2)).astype("f4").view("c8")[..., 0] for s in ((64, 338), (49, 29)))
+    made = []
+    for n in (1, 2, 3):
+        with sash.threads(n):
+            made.append(sash.correlate(x, kernel, separable=False))
+    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(made[0], made[2])
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("bright", [1e8, 1e10, 1e12, -3.4e38])
+def test_one_bright_pixel_does_not_hide_a_match_elsewhere(metric, masked, bright):
+    rng = np.random.default_rng(4)
+    image = rng.random((100, 100), np.float32)
+    template = image[60:72, 50:65].copy()
+    image[10, 10] = bright
+    score = sash.similarity(image, template, metric=metric, mask=rng.random(template.shape) + 0.1 if masked else None)
+    assert score[60, 50] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["direct", "gemm", "shift_add", "fft"])
+def test_an_infinity_stays_one_in_long_sums(method):
+    x = np.ones(6000)
+    x[3000] = np.inf
+    y = sash.correlate(x, np.ones(2500), method=method)
+    assert np.isposinf(y[501:3001]).all() and np.isfinite(y[:501]).all() and np.isfinite(y[3001:]).all()
+
+
+def test_an_outer_product_in_floating_point_is_one_term():
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((600, 600))
+    k = sash.gaussian_kernel((3, 3))
+    x[300, 300] = np.inf
+    assert np.isposinf(sash.correlate(x, k, method="separable")[288:290, 288:290]).all()
+
+
+def test_taps_beyond_float32_do_not_become_infinite():
+    assert sash.correlate(np.full(3, 1e-10, np.float32), np.array([9e45]))[0] == pytest.approx(9e35)
+
+
+def test_a_spectrum_that_overflows_is_scaled():
+    kernel = np.tile([1e308, -1e308], 8)
+    np.testing.assert_allclose(sash.correlate(np.full(50, 1e-5), kernel, method="fft"), 0, atol=1e290)
+
+
+def test_the_memory_that_an_error_asks_for_is_enough():
+    image, template = np.random.default_rng(6).random((300, 300), np.float32), np.ones((40, 40), np.float32)
+    template[0] = 0
+    with pytest.raises(sash.SashError, match="least that would do") as caught:
+        sash.similarity(image, template, metric="zncc", max_memory=50_000)
+    assert sash.similarity(image, template, metric="zncc", max_memory=caught.value.least).shape == (261, 261)

@@ -26,7 +26,11 @@ class OverflowRisk(SashError, OverflowError, ValueError):
 
 
 class MemoryLimit(SashError, MemoryError, ValueError):
-    """No method fits into the scratch memory that the caller allows."""
+    """No method fits into the scratch memory that the caller allows; `least`: bytes that would do."""
+
+    def __init__(self, message: str, least: int) -> None:
+        super().__init__(message)
+        self.least = least
 
 
 class MissingLibrary(SashError, ImportError):

@@ -27,14 +27,17 @@ def choose(problem: Problem, method: str, max_memory: int | None, workers: int) 
         return Plan(describe(problem), problem, nothing.name, "there is nothing to do", (nothing,))
     if method == "auto":
         candidates = tuple(_ask(m, problem, here, limit, workers) for m in METHODS)
+        # Ranked as if all cores took part: another number of threads must not change the method, hence the bits.
+        ranked = {m.NAME: _ask(m, problem, here, limit, here.cores).seconds for m in METHODS}
         willing = [c for c in candidates if not c.refusal]
         if not willing:
             least = min((c for c in candidates if c.cost), key=lambda c: c.scratch)
             raise MemoryLimit(
                 f"max_memory={max_memory} bytes is too little: the least that would do is {least.scratch} bytes "
-                f"({size(least.scratch)}, method={least.name!r})."
+                f"({size(least.scratch)}, method={least.name!r}).",
+                least.scratch,
             )
-        best = min(willing, key=lambda c: c.seconds)
+        best = min(willing, key=lambda c: ranked[c.name])
         return Plan(describe(problem), problem, best.name, _reason(best, willing, candidates), candidates, _boxes(problem, best))
     asked = _ask(named(method), problem, here, limit, workers)
     if asked.refusal and asked.cost is None:
@@ -42,7 +45,8 @@ def choose(problem: Problem, method: str, max_memory: int | None, workers: int) 
     if asked.refusal:
         raise MemoryLimit(
             f"max_memory={max_memory} bytes is too little for method={method!r}, which needs {asked.scratch} bytes "
-            f"({size(asked.scratch)}); allow that much, or method='auto'."
+            f"({size(asked.scratch)}); allow that much, or method='auto'.",
+            asked.scratch,
         )
     return Plan(describe(problem), problem, method, "as asked", (asked,), _boxes(problem, asked))
 

@@ -183,5 +183,7 @@ def add_exactly(total: Array, piece: Array, rest: Array) -> None:
     """total += piece, what rounding loses going into rest (Knuth's two-sum)."""
     new = total + piece
     part = new - total
-    rest += (total - (new - part)) + (piece - part)
+    lost = (total - (new - part)) + (piece - part)
+    lost[~np.isfinite(lost)] = 0  # an infinite sum loses nothing
+    rest += lost
     total[...] = new

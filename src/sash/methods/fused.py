@@ -29,6 +29,9 @@ GROUP = 24
 ROW = 1 << 13
 """Longest row of a block."""
 
+COPIES = 1 << 16
+"""Elements that a column pass may take to copy rows that clash in the cache."""
+
 NARROW, FLAT = 24, 4
 """Least values in a row, and least rows or planes where these are filtered: less does not fill a block of registers."""
 
@@ -105,7 +108,7 @@ def scratch(problem: Problem, tile: tuple[int, ...]) -> int:
     inner = prod(tile[at.x + 2 :])
     copied = problem.reads(tile) + (prod(tile) if problem.result != problem.dtype else 0)
     room = _room(za.size, ya.size, rows, samples * inner, (samples - 1 + xa.reach) * inner)
-    return copied + room.end + 2 * problem.reads(tile) // max(samples * inner, 1)
+    return copied + COPIES + room.end + 2 * problem.reads(tile) // max(samples * inner, 1)
 
 
 class Room(NamedTuple):

@@ -261,7 +261,8 @@ def _repair(problem: Problem, tile: Array, prepared: Spectrum) -> Array:
     finite = np.isfinite(tile)
     clean = np.where(finite, tile, 0).astype(np.float64)
     scale = 2.0 ** (np.frexp(np.abs(clean).max(initial=0.0))[1] - 1)
-    result: Array = through(clean / scale, w) * scale
+    tall = 2.0 ** (np.frexp(np.abs(w).max())[1] - 1)
+    result: Array = through(clean / scale, w / tall) * scale * tall
     if finite.all():
         return result
     plus, minus, lost = tile == np.inf, tile == -np.inf, np.isnan(tile)

@@ -76,6 +76,8 @@ def check_boundary(boundary: str) -> None:
     """One of the five names; "reflect" means two different things and is refused."""
     if boundary in BOUNDARIES:
         return
+    if not isinstance(boundary, str):
+        raise unknown("boundary", boundary, BOUNDARIES)
     if boundary == "reflect":
         raise ArgumentError(
             "boundary='reflect' means two different things: use 'symmetric' (c b a | a b c: SciPy's 'reflect', "
@@ -229,6 +231,8 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
         kernel = Weights(dense)
         if not problem.finite and (settings.method != "auto" or low.terms >= FEW):
             problem = problem._replace(finite=bool(np.isfinite(dense).all()))
+        if problem.dtype == "float32" and dense.dtype.itemsize >= 8 and np.abs(dense).max() > np.finfo(np.float32).max:
+            problem = problem._replace(dtype="float64", straight=False)  # such taps are infinite in float32
     if cval and settings.boundary == "constant" and (x.dtype.kind == "c" or cval.imag):  # one number cannot pad two parts
         whole = x.dtype.newbyteorder("=") if x.dtype.kind == "c" else low.types.result
         x = fill(x[None, None], problem.axes, whole.name, cval)[0, 0]

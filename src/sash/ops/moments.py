@@ -1,7 +1,7 @@
 """Scores made of sums over windows: of the image, of its square, and of its product with the template.
 
     x (1, C, *S)   t, m (O, C, *K), m or one number   y (1, O, *out)
-Every block of the output is made on its own: its part of x is copied in float64 and centred on its mean, which no
+Every block of the output is made on its own: its part of x is copied in float64 and centred on its median, which no
 difference and no variance can feel, so large offsets cost no digits.   Imports: running, planning, problem, arrays.
 Source: Lewis 1995, Fast Normalized Cross-Correlation, with weights as in Padfield 2012, doi:10.1109/TIP.2011.2181402.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.errors import MemoryLimit
+from sash.machine import machine
 from sash.methods import named
 from sash.planning import choose
 from sash.plans import Plan
@@ -30,6 +31,13 @@ ENGINE = 12 << 20
 """Bytes that the engine may use within a block, unless told otherwise."""
 
 EPS = float(np.finfo(np.float64).eps)
+
+SPREAD, MASKED_SPREAD = 1e6, 1e4
+"""Largest sample of a block, in units of the typical one, up to which transforms are used: their error is eps times
+the largest for sums of products, and eps times its square for sums of squares under a mask."""
+
+SAMPLES = 4096
+"""Samples of a block that its centre and its typical size are taken from."""
 
 NOISE = 64 * EPS
 """Variance below this share of the mean square is rounding: the side has none."""
@@ -46,8 +54,9 @@ def worth_expanding(problem: Problem, method: str) -> bool:
         return False
     if method != "auto":
         return bool(named(method).refuses(problem))
-    differences = choose(problem, "auto", None, workers())
-    return 1.5 * choose(correlation(problem), "auto", None, workers()).seconds < differences.seconds
+    cores = machine().cores  # not `workers()`: fewer threads must give the same bits
+    differences = choose(problem, "auto", None, cores)
+    return 1.5 * choose(correlation(problem), "auto", None, cores).seconds < differences.seconds
 
 
 def score_by_moments(
@@ -57,6 +66,7 @@ def score_by_moments(
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]
     tile, rest = _blocks(problem, max_memory)
+    _check_room(problem, tile, method, max_memory, rest)
     weights = np.broadcast_to(m.astype(np.float64), t.shape)
     inner = tuple(range(1, t.ndim))
     n = weights.sum(axis=inner, keepdims=True)
@@ -91,6 +101,8 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
     valid = correlation(problem)._replace(axes=tuple(a.moved(k, 0, k) for a, k in zip(problem.axes, block.shape[2:], strict=True)))
     centre = 0.0 if metric == "ncc" else _centre(block)
     block -= centre
+    if _spread(block) > (MASKED_SPREAD if t.masked else SPREAD):  # a transform would drown the small in the large
+        valid = valid._replace(elementwise=True)
     kernel = t.dense - centre if metric == "ssd" else t.dense
     product = _slide(valid, block, Weights(t.weights * kernel), method, max_memory)
     n = _along(t.n, product)
@@ -105,7 +117,7 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
         variance[variance <= NOISE * squares] = 0
     else:
         variance = squares
-        scale = float(np.max(block, initial=0.0, where=np.isfinite(block))) ** 2 if t.masked else 0.0
+        scale = float(np.max(np.abs(block), initial=0.0, where=np.isfinite(block))) ** 2 if t.masked and not valid.elementwise else 0.0
         variance[variance <= NOISE * scale] = 0
     spread = variance * _along(t.power, product)
     score = product / np.sqrt(spread)
@@ -121,12 +133,26 @@ def _blocks(problem: Problem, max_memory: int | None) -> tuple[tuple[int, ...], 
         least = 8 * problem.taps * per_sample
         return problem.tile(max(HELD, least) / per_sample, length=1), None if least > HELD else ENGINE
     tile = problem.tile(max_memory / 2 / per_sample, length=1)
-    if _held(problem, tile) > max_memory / 2:
-        least = 2 * _held(problem, (1,) * (len(problem.axes) + 1))
-        raise MemoryLimit(
-            f"max_memory={max_memory} bytes is too little: the least that would do is about {least} bytes (one window at a time)."
-        )
     return tile, max_memory // 2
+
+
+def _check_room(problem: Problem, tile: tuple[int, ...], method: str, max_memory: int | None, rest: int | None) -> None:
+    """Refuse before any work what does not fit: half of `max_memory` is for blocks, half for the engine."""
+    if max_memory is None:
+        return
+    one_window = (1,) * (len(problem.axes) + 1)
+    try:
+        choose(correlation(problem), method, rest, workers())
+        fits = 2 * _held(problem, tile) <= max_memory
+    except MemoryLimit:
+        fits = False
+    if not fits:
+        least = 2 * _held(problem, one_window)
+        try:
+            choose(correlation(problem), method, 1, workers())
+        except MemoryLimit as limit:
+            least = max(least, 2 * limit.least)
+        raise MemoryLimit(f"max_memory={max_memory} bytes is too little: the least that would do is about {least} bytes.", least)
 
 
 def _held(problem: Problem, tile: tuple[int, ...]) -> int:
@@ -137,19 +163,32 @@ def _held(problem: Problem, tile: tuple[int, ...]) -> int:
 def planned(problem: Problem, method: str, max_memory: int | None) -> Plan:
     """The plan of the correlation, as it is run on the blocks of the whole."""
     tile, rest = _blocks(problem, max_memory)
+    _check_room(problem, tile, method, max_memory, rest)
     whole = choose(correlation(problem), method, rest, workers())
     held = _held(problem, tile)
     candidates = tuple(c if c.cost is None else c.beside(held) for c in whole.candidates)
     return Plan(f"{whole.title}, in blocks of {'x'.join(map(str, tile[1:]))}", whole.problem, whole.method, whole.reason, candidates)
 
 
+def _sample(block: Array) -> Array:
+    """Some finite samples of a block, spread evenly."""
+    flat = block.reshape(-1)
+    some = flat[:: max(flat.size // SAMPLES, 1)]
+    return some[np.isfinite(some)]
+
+
 def _centre(block: Array) -> float:
-    """The mean of the finite samples."""
-    total = block.mean()
-    if np.isfinite(total):
-        return float(total)
-    finite = block[np.isfinite(block)]
-    return float(finite.mean()) if finite.size else 0.0
+    """The median of some samples: unlike the mean, a few samples without bounds do not move it."""
+    some = _sample(block)
+    return float(np.median(some)) if some.size else 0.0
+
+
+def _spread(block: Array) -> float:
+    """The largest finite sample of a centred block, in units of the typical size of some."""
+    some = np.abs(_sample(block))
+    typical = float(np.mean(np.minimum(some, 3 * np.median(some)))) if some.size else 0.0
+    largest = float(np.max(np.abs(block), initial=0.0, where=np.isfinite(block)))
+    return largest / typical if typical else 0.0
 
 
 def _along(values: Array, like: Array) -> Array:

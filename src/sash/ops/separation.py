@@ -146,7 +146,7 @@ def factors(dense: Array, dtype: str, exact: bool, most: int) -> Terms | None:
     if exact:
         whole = integer_product(dense)
         return None if whole is None else (whole,)
-    eps = float(np.finfo(dtype).eps)
+    eps = float(np.finfo(dtype).eps) * dense.size**0.5
     if not _few_crosses(dense.reshape(dense.shape[0], -1).astype(np.float64), most, eps):
         return None
     terms = _lowest(dense.astype(np.float64), eps / 2).terms
