@@ -13,6 +13,7 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, flat, give, index, lies_well, sound, steps
@@ -316,12 +317,13 @@ def _gathered(t: Course, x: Array, planes: Array, line: Array, reach: int, cval:
     """The rows that a band reads, those that read cval included, in one place; offsets of the planes there."""
     length, pitch = t.xhi - t.xlo, t.room.pitch
     room = s[t.room.gathered : t.room.gathered + len(planes) * reach * pitch].reshape(len(planes), reach, pitch)
-    for g, plane in enumerate(planes):
-        for q, row in enumerate(line):
-            if row >= 0:
-                room[g, q, :length] = x[plane + t.xsrc + row : plane + t.xsrc + row + length]
-            else:
-                room[g, q, :length] = cval
+    room[:, :, :length] = cval
+    read = np.flatnonzero(line >= 0)  # one run of rows and one of planes: the others read cval
+    if len(read):
+        steps = [int(a[1] - a[0]) * s.itemsize if len(a) > 1 else 0 for a in (planes, line[read])]
+        start = int(planes[0]) + t.xsrc + int(line[read[0]])
+        found = as_strided(x[start:], (len(planes), len(read), length), (*steps, s.itemsize))
+        room[:, read[0] : read[-1] + 1, :length] = found
     return t.room.gathered + np.arange(len(planes)) * (reach * pitch)
 
 
