@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sash.errors import SashError
+    from sash.ops.conv import conv, conv_transpose
     from sash.ops.correlate import convolve, correlate, separable_filter
     from sash.ops.explain import plan
     from sash.ops.gaussian import gaussian_blur, gaussian_kernel
@@ -30,6 +31,8 @@ _HOMES = {
     "SashError": "errors",
     "Separation": "ops.separation",
     "Window": "window",
+    "conv": "ops.conv",
+    "conv_transpose": "ops.conv",
     "convolve": "ops.correlate",
     "correlate": "ops.correlate",
     "gaussian_blur": "ops.gaussian",
@@ -48,6 +51,8 @@ __all__ = [
     "SashError",
     "Separation",
     "Window",
+    "conv",
+    "conv_transpose",
     "convolve",
     "correlate",
     "gaussian_blur",

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, machine
-from sash.methods import METHODS, Cost, Method, named
+from sash.methods import METHODS, TRANSPOSING, Cost, Method, named
 from sash.plans import Candidate, Plan, describe, size
 from sash.problem import Box, Problem
 
@@ -53,11 +53,15 @@ def choose(problem: Problem, method: str, max_memory: int | None, workers: int) 
 
 def _boxes(problem: Problem, chosen: Candidate) -> tuple[Box, ...]:
     assert chosen.cost is not None
+    if problem.upsampled and chosen.name not in TRANSPOSING:  # made phase by phase, each with boxes of its own
+        return ()
     boxes = named(chosen.name).boxes(problem, chosen.cost)
     return () if boxes == [problem.whole] else tuple(boxes)
 
 
 def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers: int) -> Candidate:
+    if problem.upsampled and method.NAME not in TRANSPOSING:
+        return _ask_phases(method, problem, here, limit, workers)
     refusal = method.refuses(problem)
     if refusal:
         return Candidate(method.NAME, 0.0, 0, 0, refusal, None)
@@ -72,11 +76,23 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
     return Candidate(method.NAME, share, scratch, crew, over, cost)
 
 
+def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, workers: int) -> Candidate:
+    """A transposed problem, one class of its outputs after the other."""
+    asked = [_ask(method, part, here, limit, workers) for _, part in problem.phases() if part is not None]
+    unable = next((c for c in asked if c.cost is None), None)
+    if unable:
+        return unable
+    seconds, scratch = sum([c.seconds for c in asked]), max([c.scratch for c in asked], default=0)
+    crew, refusal = max([c.workers for c in asked], default=1), next((c.refusal for c in asked if c.refusal), "")
+    tile = (problem.batch, *problem.out)
+    return Candidate(method.NAME, seconds, scratch, crew, refusal, Cost({}, scratch, 0, tile, f"{len(asked)} phases"))
+
+
 def _reason(best: Candidate, willing: list[Candidate], candidates: tuple[Candidate, ...]) -> str:
     """Why this one, in a clause."""
     over = [c.name for c in candidates if c.refusal and c.cost and c.seconds < best.seconds]
     limited = f" within max_memory ({', '.join(over)} would be faster and needs more)" if over else ""
     others = sorted(c.seconds for c in willing if c is not best)
-    if not others:
-        return f"the only willing method{limited}"
+    if not others or not best.seconds:
+        return f"the only willing method{limited}" if not others else "no tap meets a sample"
     return f"{others[0] / best.seconds:.3g} times faster than the next{limited}"

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from math import prod
 from typing import NamedTuple
 
 from sash.accuracy import EXACT_BITS
-from sash.axis import Axis, Run
+from sash.axis import Axis, Phase, Run
 
 Box = tuple[tuple[int, int], ...]
 """Half-open ranges of the output: one of the batch, then one per axis."""
@@ -44,6 +45,10 @@ class Problem(NamedTuple):
     """x is of type `dtype` with a contiguous last axis: tiles can be read in place."""
     elementwise: bool = False
     """Each output is promised to within its own sum of |w * x|."""
+    planes: int = 0
+    """Gated: w is (L, O, C/G, *K) for that many L, and a third operand tells which of them each tap of each output reads."""
+    home: str = "numpy"
+    """Where the arrays live: "numpy", "torch" (PyTorch, on the CPU) or "cuda" (PyTorch, on a GPU)."""
 
     @property
     def taps(self) -> int:
@@ -76,6 +81,28 @@ class Problem(NamedTuple):
     @property
     def itemsize(self) -> int:
         return 4 if self.dtype == "float32" else 8
+
+    @property
+    def upsampled(self) -> bool:
+        """A transposed operation: no method but PyTorch's own takes it whole (see `phases`)."""
+        return any([a.upsample > 1 for a in self.axes])
+
+    def phases(self) -> list[tuple[tuple[Phase, ...], Problem | None]]:
+        """The ordinary problems, one per class of outputs, that an upsampled one consists of (None: all are zero)."""
+        return _phases(self)
+
+    def adjoint_x(self) -> Problem:
+        """The problem that takes the outputs' weights z and the kernel turned round, (C, O/G, *K), to the frame of x."""
+        axes = tuple([a.adjoint() for a in self.axes])
+        return self._replace(axes=axes, inputs=self.outputs, outputs=self.inputs, source=self.result, result=self.source, straight=False)
+
+    def adjoint_w(self) -> Problem:
+        """The problem that takes x as (C/G, G N, *S) and the outputs' weights as a kernel (O, N, *out) to w as (C/G, O, *K)."""
+        axes = tuple([a.adjoint_w() for a in self.axes])
+        each = self.inputs // self.groups
+        return self._replace(
+            axes=axes, batch=each, inputs=self.groups * self.batch, rank=0, finite=False, straight=False, result=self.source, planes=0
+        )
 
     def whole_numbers(self, bits: int) -> Problem:
         """The same on integers whose results and partial sums have at most `bits` bits: in the fastest exact type."""
@@ -137,6 +164,15 @@ class Problem(NamedTuple):
                 edges.append((*inner[:i], (p, high), *inner[i + 1 :]))
             inner[i] = (o, p)
         return tuple(inner), edges
+
+
+@lru_cache(maxsize=1024)
+def _phases(problem: Problem) -> list[tuple[tuple[Phase, ...], Problem | None]]:
+    found: list[tuple[tuple[Phase, ...], Problem | None]] = []
+    for phases in product(*[a.phases() for a in problem.axes]):
+        axes = tuple([p.axis for p in phases if p.axis is not None])
+        found.append((phases, problem._replace(axes=axes) if len(axes) == len(phases) else None))
+    return found
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sash.arrays.numpy_ import Array
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, unknown
-from sash.methods import names
+from sash.methods import TRANSPOSING, names
 from sash.planning import choose
 from sash.problem import Problem
 from sash.tiles import execute, workers
@@ -30,5 +30,15 @@ def run(
     problem: Problem, x: Array, weights: Weights, y: Array, *, cval: float = 0.0, method: str = "auto", max_memory: int | None = None
 ) -> None:
     """Plan the problem and write y."""
-    if y.size:
-        execute(choose(problem, method, max_memory, workers()), x, weights, y, cval)
+    if not y.size:
+        return
+    plan = choose(problem, method, max_memory, workers())
+    if not problem.upsampled or plan.method in TRANSPOSING:
+        execute(plan, x, weights, y, cval)
+        return
+    for phases, part in problem.phases():
+        block = y[(..., *[slice(p.first, None, p.step) for p in phases])]
+        if part is not None:
+            execute(choose(part, plan.method, max_memory, workers()), x, weights.phase(phases), block, cval)
+        else:
+            block[...] = 0 if weights.bias is None else weights.bias.reshape(-1, *[1] * len(phases))

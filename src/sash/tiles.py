@@ -84,9 +84,12 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
     assert cost is not None
     method = named(plan.method)
     prepared = method.prepare(problem, weights, cost)
+    bias = None if weights.bias is None else weights.bias.reshape(-1, *[1] * len(problem.axes))
     if not plan.boxes:
         with np.errstate(all="ignore"):  # NaN and infinities are results like others, whatever the method
             method.run(problem, x, prepared, y, cval)
+        if bias is not None:
+            y += bias
         return
 
     def one(box: Box) -> None:
@@ -96,6 +99,8 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
         block = y[(slice(first, last), slice(None), *(slice(o, p) for o, p in rest))]
         with np.errstate(all="ignore"):
             method.run(part, piece, prepared, block, cval)
+        if bias is not None:
+            block += bias
 
     share(one, plan.boxes, plan.workers)
 

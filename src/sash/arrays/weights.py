@@ -1,16 +1,19 @@
 """A kernel in the forms that methods ask for: dense, or as a sum of outer products of 1-D kernels.
 
     dense (O, C/G, *K)    terms: per product, one 1-D kernel per axis    mask: like dense (weights of |x-w|, (x-w)^2)
-Imports: nothing of sash.
+Imports: axis.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 import numpy as np
+
+from sash.axis import Phase
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Terms = tuple[tuple[Array, ...], ...]
@@ -25,6 +28,10 @@ class Weights:
     mask: Array | None = None
     spread: bool = False
     """The terms have one 1-D kernel per axis of x already, and `dense` may be kept for the next call."""
+    bias: Array | None = None
+    """(O,), added to every output."""
+    gate: Array | None = None
+    """(N, *K, *out), int8: which plane each tap of each output reads, -1 none; `array` is (L, O, C/G, *K) then."""
 
     @property
     def dense(self) -> Array:
@@ -32,6 +39,15 @@ class Weights:
             assert self.terms is not None
             self.array = sum_of_products(self.terms)[None, None]
         return self.array
+
+    def phase(self, phases: Sequence[Phase]) -> Weights:
+        """The taps that one class of the outputs of an upsampled problem reads."""
+        found = [(slice(p.tap, None, p.every), p.every) for p in phases]
+        terms = None
+        if self.terms is not None:
+            terms = tuple([tuple([k[cut] if k.size > 1 else k for k, (cut, _) in zip(term, found, strict=True)]) for term in self.terms])
+        array = None if self.array is None else self.array[(..., *[cut for cut, _ in found])]
+        return Weights(array, terms, bias=self.bias)
 
 
 def sum_of_products(terms: Terms) -> Array:

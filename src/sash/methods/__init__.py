@@ -8,6 +8,9 @@ from sash.methods.method import Cost, Method
 
 METHODS: tuple[Method, ...] = (direct, separable, fft, polyphase, gemm, shift_add)
 
+TRANSPOSING: frozenset[str] = frozenset()
+"""Methods that take upsampled problems whole; the others get them phase by phase."""
+
 
 def names() -> tuple[str, ...]:
     """What `method=` may be, besides "auto"."""
@@ -22,4 +25,4 @@ def named(name: str) -> Method:
     raise unknown("method", name, ("auto", *names()))
 
 
-__all__ = ["METHODS", "Cost", "Method", "named", "names"]
+__all__ = ["METHODS", "TRANSPOSING", "Cost", "Method", "named", "names"]

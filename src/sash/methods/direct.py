@@ -60,7 +60,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     }
     rows = prod(tile[: last + 1]) * 16
     scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
-    if problem.result != problem.dtype:
+    if problem.result != problem.dtype or not problem.straight:
         scratch += prod(tile) * problem.outputs * item
     return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile)
 

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, fill, settle_dtype, settle_number, sound
+from sash.arrays.numpy_ import Array, settle_dtype, settle_number, sound
 from sash.arrays.weights import Weights
 from sash.axis import BOUNDARIES, Axis
 from sash.errors import ArgumentError, KindError, OverflowRisk, unknown
-from sash.ops.integers import exactly, within
+from sash.ops.arithmetic import carry_out
 from sash.ops.separation import factors
 from sash.problem import Problem
-from sash.running import check_settings, run
+from sash.running import check_settings
 from sash.window import Window, ints, settle_padding
 
 FEW = 1 << 16
@@ -231,28 +231,14 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
         kernel = Weights(dense)
         if not problem.finite and (settings.method != "auto" or low.terms >= FEW):
             problem = problem._replace(finite=bool(np.isfinite(dense).all()))
-        if problem.dtype == "float32" and dense.dtype.itemsize >= 8 and np.abs(dense).max() > np.finfo(np.float32).max:
-            problem = problem._replace(dtype="float64", straight=False)  # such taps are infinite in float32
-    if cval and settings.boundary == "constant" and (x.dtype.kind == "c" or cval.imag):  # one number cannot pad two parts
-        whole = x.dtype.newbyteorder("=") if x.dtype.kind == "c" else low.types.result
-        x = fill(x[None, None], problem.axes, whole.name, cval)[0, 0]
-        problem = problem._replace(axes=tuple(a.moved(n, 0, n) for a, n in zip(problem.axes, x.shape, strict=True)))
-        cval = 0j
     y = np.empty(low.out, rounded or low.types.result)
     if rounded:
         problem = problem._replace(result=y.dtype.name)
     if not y.size:
         return y
-    if low.types.exact:
-        problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
-        cval = within(int(cval.real), problem.dtype)
     if not problem.rank and _worth_measuring(settings, problem, low.terms):
-        problem = _factored(problem, kernel, settings)
-    if y.dtype.kind == "c":
-        problem, x4, kernel, y4 = _as_real(problem, x, kernel, y)
-    else:
-        x4, y4 = x[None, None], y[None, None]
-    run(problem, x4, kernel, y4, cval=cval.real, method=settings.method, max_memory=settings.max_memory)
+        problem = _factored(problem, kernel, settings, low.types.exact)
+    carry_out(problem, x[None, None], kernel, y[None, None], cval, low.types.exact, settings.method, settings.max_memory)
     return y
 
 
@@ -281,28 +267,6 @@ def _per_axis_exactly(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]
             f"a tap of {most} (kernels of one tap multiplied in) does not fit int64, which holds {(1 << 63) - 1}; use floats."
         )
     return tuple([np.array(long.get(i, [1]), np.int64) for i in range(ndim)])
-
-
-def _as_real(problem: Problem, x: Array, kernel: Weights, y: Array) -> tuple[Problem, Array, Weights, Array]:
-    """A complex problem as a real one: with a real kernel the parts are a batch, with a complex one channels."""
-    part = f"float{y.dtype.itemsize * 4}"
-    problem = problem._replace(straight=False, result=part, source=x.real.dtype.name)
-    x4 = _parts(x) if x.dtype.kind == "c" else x[None, None]
-    y4 = _parts(y)
-    if kernel.array is None or kernel.array.dtype.kind != "c":
-        if len(x4) == 1:  # real with real, asked for as complex
-            y4[1] = 0
-        return problem._replace(batch=len(x4)), x4, kernel, y4[: len(x4)]
-    re, im = kernel.array.real[0, 0], kernel.array.imag[0, 0]
-    rows = [[re, -im], [im, re]] if len(x4) == 2 else [[re], [im]]
-    problem = problem._replace(inputs=len(x4), outputs=2, rank=0)
-    return problem, x4.swapaxes(0, 1), Weights(np.array(rows)), y4.swapaxes(0, 1)
-
-
-def _parts(x: Array) -> Array:
-    """The real and the imaginary part as a batch of two: (2, 1, *S), a view where x is of native byte order."""
-    x = x.astype(x.dtype.newbyteorder("="), copy=False)
-    return np.moveaxis(x[..., None].view(x.real.dtype), -1, 0)[:, None]
 
 
 def _is_zero(cval: Any) -> bool:
@@ -339,10 +303,10 @@ def _worth_measuring(settings: Settings, problem: Problem, terms: int) -> bool:
     return terms > WORTH_MEASURING and not problem.elementwise and sum(a.size > 1 for a in problem.axes) > 1
 
 
-def _factored(problem: Problem, kernel: Weights, settings: Settings) -> Problem:
+def _factored(problem: Problem, kernel: Weights, settings: Settings, exact: bool) -> Problem:
     """The problem with the kernel's rank, where it has few enough terms to be of use or they were asked for."""
     assert kernel.array is not None
-    if kernel.array.dtype.kind == "c" or not problem.finite or (problem.elementwise and not problem.bits):
+    if kernel.array.dtype.kind == "c" or not problem.finite or (problem.elementwise and not exact):
         return problem
     dense = kernel.array[0, 0]
     long = [i for i, n in enumerate(dense.shape) if n > 1]
@@ -350,7 +314,7 @@ def _factored(problem: Problem, kernel: Weights, settings: Settings) -> Problem:
         return problem
     wanted = settings.separable is True or settings.method == "separable"
     most = dense.size if wanted else dense.size // sum(dense.shape[i] for i in long)
-    terms = factors(dense.squeeze(), problem.dtype, bool(problem.bits), most)
+    terms = factors(dense.squeeze(), problem.dtype, exact, most)
     if terms is None:
         return problem
     kernel.terms = tuple(per_axis(dict(zip(long, term, strict=True)), dense.ndim) for term in terms)

@@ -46,7 +46,13 @@ def exactly(problem: Problem, x: Array, kernel: Weights, cval: int, result: np.d
 
 
 def _mass(kernel: Weights) -> tuple[int, int]:
-    """Sums of the kernel's positive and of its negative taps (both >= 0), as Python integers that cannot overflow."""
+    """Sums of the kernel's positive and of its negative taps (both >= 0), as Python integers that cannot overflow.
+
+    Of several output channels the largest of each.
+    """
+    if kernel.array is not None and len(kernel.array) > 1:
+        each = [_mass(Weights(kernel.array[o : o + 1])) for o in range(len(kernel.array))]
+        return max(p for p, _ in each), max(n for _, n in each)
     if kernel.array is not None:
         flat = kernel.array.reshape(-1)
         if flat.dtype.itemsize < 8:
