@@ -5,7 +5,7 @@ x (N, C, *S)   weights for w (O, C/G, *K)   y (N, O, *out), written in place    
 
 from __future__ import annotations
 
-from sash.arrays.numpy_ import Array
+from sash.arrays.numpy_ import Array, cut
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, unknown
 from sash.methods import TRANSPOSING, names
@@ -37,7 +37,7 @@ def run(
         execute(plan, x, weights, y, cval)
         return
     for phases, part in problem.phases():
-        block = y[(..., *[slice(p.first, None, p.step) for p in phases])]
+        block = cut(y, [slice(p.first, None, p.step) for p in phases])
         if part is not None:
             execute(choose(part, plan.method, max_memory, workers()), x, weights.phase(phases), block, cval)
         else:

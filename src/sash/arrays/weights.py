@@ -1,7 +1,7 @@
 """A kernel in the forms that methods ask for: dense, or as a sum of outer products of 1-D kernels.
 
     dense (O, C/G, *K)    terms: per product, one 1-D kernel per axis    mask: like dense (weights of |x-w|, (x-w)^2)
-Imports: axis.
+Imports: axis, numpy_.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
+from sash.arrays.numpy_ import Array, cut
 from sash.axis import Phase
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Terms = tuple[tuple[Array, ...], ...]
 
 
@@ -42,11 +41,11 @@ class Weights:
 
     def phase(self, phases: Sequence[Phase]) -> Weights:
         """The taps that one class of the outputs of an upsampled problem reads."""
-        found = [(slice(p.tap, None, p.every), p.every) for p in phases]
+        found = [slice(p.tap, None, p.every) for p in phases]
         terms = None
         if self.terms is not None:
-            terms = tuple([tuple([k[cut] if k.size > 1 else k for k, (cut, _) in zip(term, found, strict=True)]) for term in self.terms])
-        array = None if self.array is None else self.array[(..., *[cut for cut, _ in found])]
+            terms = tuple([tuple([k[piece] if k.size > 1 else k for k, piece in zip(term, found, strict=True)]) for term in self.terms])
+        array = None if self.array is None else cut(self.array, found)
         return Weights(array, terms, bias=self.bias)
 
 

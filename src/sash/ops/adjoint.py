@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array
+from sash.arrays.numpy_ import Array, cut
 from sash.arrays.weights import Weights
 from sash.errors import OverflowRisk
-from sash.ops.arithmetic import carry_out
+from sash.ops.arithmetic import How, carry_out
 from sash.problem import Problem
 
 
@@ -24,15 +24,15 @@ def turned(w: Array, groups: int, axes: int) -> Array:
     at = w.ndim - axes - 2
     lead, (o, c), sizes = w.shape[:at], w.shape[at : at + 2], w.shape[at + 2 :]
     w = w.reshape(*lead, groups, o // groups, c, *sizes).swapaxes(at + 1, at + 2).reshape(*lead, groups * c, o // groups, *sizes)
-    return w[(..., *[slice(None, None, -1)] * axes)]
+    return cut(w, [slice(None, None, -1)] * axes)
 
 
-def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, method: str, max_memory: int | None) -> None:
+def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, how: How) -> None:
     """Write x, the transposed operation on z; `kernel` is already turned."""
     back = problem.adjoint_x()
     folding = [a.folds() for a in problem.axes]
     if not any(folding):
-        carry_out(back, z, kernel, x, 0, exact, method, max_memory)
+        carry_out(back, z, kernel, x, 0, exact, how)
         return
     if exact:
         least = prod([1 + len(f) for f in folding]) * int(np.abs(z).max(initial=0)) * int(np.abs(kernel.array).max(initial=0))  # type: ignore[arg-type]
@@ -40,7 +40,7 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
             raise OverflowRisk("sums of what the boundary folds back might not fit int64 for this data; use floats, or smaller numbers.")
     bias, kernel = kernel.bias, Weights(kernel.array, kernel.terms, spread=kernel.spread, gate=kernel.gate)
     frame = np.empty((*x.shape[:2], *back.out), np.float32 if x.dtype == np.float16 else x.dtype)
-    carry_out(back._replace(result=frame.real.dtype.name), z, kernel, frame, 0, exact, method, max_memory)
+    carry_out(back._replace(result=frame.real.dtype.name), z, kernel, frame, 0, exact, how)
     folded = fold(problem, frame)
     if bias is not None:
         folded += bias.reshape(-1, *[1] * len(problem.axes))

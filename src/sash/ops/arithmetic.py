@@ -1,24 +1,43 @@
 """Numbers of any kind on a real engine: exact integers in the fastest type that proves exact, complex ones as channels.
 
     x (N, C, *S)   kernel (O, C/G, *K) or terms   y (N, O, *out), written in place
-Imports: running, problem, arrays, integers.
+What can be told of a kernel's values (finite, of low rank) becomes a flag of the Problem here.
+Imports: running, problem, arrays, integers, separation.
 """
 
 from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from sash.arrays.numpy_ import Array, fill
 from sash.arrays.weights import Weights
+from sash.errors import OverflowRisk
 from sash.ops.integers import exactly, within
+from sash.ops.separation import factors
 from sash.problem import Problem
 from sash.running import run
 
+FEW = 1 << 16
+"""Terms up to which "auto" does not look whether a kernel is finite: nothing that minds would be chosen."""
 
-def carry_out(
-    problem: Problem, x: Array, kernel: Weights, y: Array, cval: complex, exact: bool, method: str, max_memory: int | None
-) -> None:
+WORTH_MEASURING = 1 << 24
+"""Terms from which on `separable="auto"` measures a kernel's rank (the measurement takes well under a millisecond)."""
+
+
+class How(NamedTuple):
+    """Settings that do not change what is computed."""
+
+    separable: bool | str = "auto"
+    method: str = "auto"
+    max_memory: int | None = None
+
+
+def carry_out(problem: Problem, x: Array, kernel: Weights, y: Array, cval: complex, exact: bool, how: How) -> None:
     """Make y, whatever the element types; `exact`: integers with integers."""
+    problem = _knowing(problem, kernel, y, exact, how)
     if exact:
         problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
         cval = within(int(cval.real), problem.dtype)
@@ -30,11 +49,77 @@ def carry_out(
             x = fill(x, problem.axes, whole.name, cval)
             problem = problem._replace(axes=tuple([a.moved(n, 0, n) for a, n in zip(problem.axes, x.shape[2:], strict=True)]))
         for part in as_real(problem, x, kernel, y):
-            run(*part, method=method, max_memory=max_memory)
+            run(*part, method=how.method, max_memory=how.max_memory)
         if kernel.bias is not None:
             y += kernel.bias.reshape(-1, *[1] * (y.ndim - 2))
         return
-    run(problem, x, kernel, y, cval=cval.real, method=method, max_memory=max_memory)
+    run(problem, x, kernel, y, cval=cval.real, method=how.method, max_memory=how.max_memory)
+
+
+def _knowing(problem: Problem, kernel: Weights, y: Array, exact: bool, how: How) -> Problem:
+    """The problem with what the kernel's values tell: whether all are finite, and how few products they are a sum of."""
+    if problem.rank or kernel.array is None:
+        return problem
+    terms = y.size * kernel.array.size // problem.outputs
+    if not problem.finite and (how.method != "auto" or terms >= FEW):
+        problem = problem._replace(finite=bool(np.isfinite(kernel.array).all()))
+    if problem.inputs == problem.outputs == 1 and not problem.upsampled and _worth_measuring(problem, how, terms):
+        return _factored(problem, kernel, how, exact)
+    return problem
+
+
+def _worth_measuring(problem: Problem, how: How, terms: int) -> bool:
+    """Whether the kernel's rank should be looked for."""
+    if how.separable is False or how.method not in ("auto", "separable"):
+        return False
+    if how.separable is True or how.method == "separable":
+        return True
+    return terms > WORTH_MEASURING and not problem.elementwise and sum(a.size > 1 for a in problem.axes) > 1
+
+
+def _factored(problem: Problem, kernel: Weights, how: How, exact: bool) -> Problem:
+    """The problem with the kernel's rank, where it has few enough terms to be of use or they were asked for."""
+    assert kernel.array is not None
+    if kernel.array.dtype.kind == "c" or not problem.finite or (problem.elementwise and not exact):
+        return problem
+    dense = kernel.array[0, 0]
+    long = [i for i, n in enumerate(dense.shape) if n > 1]
+    if not long:
+        return problem
+    wanted = how.separable is True or how.method == "separable"
+    most = dense.size if wanted else dense.size // sum(dense.shape[i] for i in long)
+    terms = factors(dense.squeeze(), problem.dtype, exact, most)
+    if terms is None:
+        return problem
+    kernel.terms = tuple(per_axis(dict(zip(long, term, strict=True)), dense.ndim) for term in terms)
+    return problem._replace(rank=len(terms))
+
+
+def per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
+    """One 1-D kernel per axis of x; those of one tap become 1, and one that is longer takes over their scale."""
+    if all(k.dtype.kind in "biu" for k in kernels.values()):
+        return _per_axis_exactly(kernels, ndim)
+    scale = prod(k[0] for k in kernels.values() if k.size == 1)
+    longer = min((a for a, k in kernels.items() if k.size > 1), default=ndim - 1)
+    one = np.ones(1, next(iter(kernels.values())).dtype)
+    long = {a: k for a, k in kernels.items() if k.size > 1}
+    if scale != 1:
+        long[longer] = long.get(longer, one) * scale
+    return tuple(long.get(i, one) for i in range(ndim))
+
+
+def _per_axis_exactly(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
+    """The same for integers, as int64; refuses taps that int64 cannot hold."""
+    long = {a: [int(v) for v in k] for a, k in kernels.items() if k.size > 1}
+    scale = prod([int(k[0]) for k in kernels.values() if k.size == 1])
+    longer = min(long, default=ndim - 1)
+    long[longer] = [v * scale for v in long.get(longer, [1])]
+    most = max(abs(v) for k in long.values() for v in k)
+    if most >= 1 << 63:
+        raise OverflowRisk(
+            f"a tap of {most} (kernels of one tap multiplied in) does not fit int64, which holds {(1 << 63) - 1}; use floats."
+        )
+    return tuple([np.array(long.get(i, [1]), np.int64) for i in range(ndim)])
 
 
 def _too_tall(kernel: Weights) -> bool:

@@ -1,71 +1,21 @@
-"""Convolution of networks and its transpose: channels, groups, and the shape arithmetic of both.
+"""Convolution of networks and its transpose.
 
     x (N, C, *S)   weight (O, C/groups, *K)   y (N, O, *out)       or channels last: x (N, *S, C), weight (*K, C/groups, O)
 Both verbs make one Problem of the forward operation; the transposed one is its adjoint (see `adjoint`), so the two
-cannot disagree.   Imports: adjoint, arithmetic, filters, window.
+cannot disagree.   Imports: adjoint, arithmetic, layout.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, asarray, settle_number, sound
+from sash.arrays.numpy_ import Array, asarray
 from sash.arrays.weights import Weights
-from sash.errors import ArgumentError, KindError, unknown
 from sash.ops.adjoint import reverse, turned
-from sash.ops.arithmetic import carry_out
-from sash.ops.filters import Types, all_axes, check_boundary, settle_types
-from sash.problem import Problem
-from sash.running import check_settings
-from sash.window import Window, ints, settle_padding
-
-FORMATS = {
-    "channels_first": (False, 0),
-    "channels_last": (True, 0),
-    **{f"NC{s}": (False, len(s)) for s in ("L", "HW", "DHW")},
-    **{f"N{s}C": (True, len(s)) for s in ("L", "HW", "DHW")},
-}
-"""Whether channels stand last, and the number of spatial axes (0: as many as there are)."""
-
-MOST = 4
-"""Spatial axes at most."""
-
-
-class Settings(NamedTuple):
-    """What both verbs can be told, as plain as they can be keys of a cache."""
-
-    stride: Any = 1
-    padding: Any = 0
-    dilation: Any = 1
-    groups: Any = 1
-    boundary: Any = "constant"
-    cval: Any = 0.0
-    data_format: Any = "channels_first"
-    method: Any = "auto"
-    accuracy: Any = "normwise"
-    max_memory: Any = None
-    output_shape: Any = None
-    output_padding: Any = 0
-
-    def plain(self) -> Settings:
-        """The same with sequences as tuples of ints, so that equal settings are equal keys; unknown names are refused."""
-        check_settings(self.method, self.accuracy, self.max_memory)
-        check_boundary(self.boundary)
-        if not isinstance(self.data_format, str) or self.data_format not in FORMATS:
-            raise unknown("data_format", self.data_format, FORMATS)
-        changes: dict[str, Any] = {}
-        for name in ("stride", "dilation", "groups", "output_padding", "output_shape"):
-            value = getattr(self, name)
-            if type(value) is not int and value is not None:
-                changes[name] = ints(name, value)
-        if type(self.padding) not in (int, str):
-            changes["padding"] = settle_padding(self.padding)
-        if type(self.cval) not in (int, float):
-            changes["cval"] = settle_number("cval", self.cval)
-        return self._replace(**changes) if changes else self
+from sash.ops.arithmetic import How, carry_out
+from sash.ops.layout import Settings, first, first_weight, settle, settle_bias, settle_transposed, straight
 
 
 def conv(
@@ -134,11 +84,12 @@ def conv(
     x, weight = asarray("x", x), asarray("weight", weight)
     lay = settle(x.shape, x.dtype, weight.shape, weight.dtype, settings)
     x4, w4 = first(x, lay), first_weight(weight, lay)
-    problem = _knowing(lay.problem, x4, w4, settings)
-    kernel = Weights(w4, bias=_settle_bias(bias, lay))
+    problem = straight(lay.problem, x4)
+    kernel = Weights(w4, bias=settle_bias(bias, lay))
     y = np.empty(lay.shape, lay.stored)
     if y.size:
-        carry_out(problem, x4, kernel, first(y, lay), lay.cval, lay.types.exact, settings.method, settings.max_memory)
+        how = How(method=settings.method, max_memory=settings.max_memory)
+        carry_out(problem, x4, kernel, first(y, lay), lay.cval, lay.types.exact, how)
     return y.astype(lay.types.result, copy=False)
 
 
@@ -213,195 +164,9 @@ def conv_transpose(
     x, weight = asarray("x", x), asarray("weight", weight)
     lay = settle_transposed(x.shape, x.dtype, weight.shape, weight.dtype, settings)
     x4, w4 = first(x, lay), first_weight(weight, lay)
-    problem = _knowing(lay.problem, x4, w4, settings)
-    kernel = Weights(turned(w4, problem.groups, len(problem.axes)), bias=_settle_bias(bias, lay))
+    problem = straight(lay.problem, x4)
+    kernel = Weights(turned(w4, problem.groups, len(problem.axes)), bias=settle_bias(bias, lay))
     y = np.empty(lay.shape, lay.stored)
     if y.size:
-        reverse(problem, x4, kernel, first(y, lay), lay.types.exact, settings.method, settings.max_memory)
+        reverse(problem, x4, kernel, first(y, lay), lay.types.exact, How(method=settings.method, max_memory=settings.max_memory))
     return y.astype(lay.types.result, copy=False)
-
-
-class Layout(NamedTuple):
-    """A convolution in shapes and types: the forward Problem, and how arrays are laid out for it."""
-
-    problem: Problem
-    types: Types
-    shape: tuple[int, ...]
-    """The result's."""
-    channels: int
-    """The result's."""
-    last: bool
-    """Channels stand last."""
-    cval: complex
-    stored: np.dtype[Any]
-    """Type that results are summed into: float32 for float16, rounded once at the end."""
-
-
-@lru_cache(maxsize=2048, typed=True)
-def settle(x: tuple[int, ...], kind: np.dtype[Any], weight: tuple[int, ...], weight_kind: np.dtype[Any], settings: Settings) -> Layout:
-    """From shapes, element types and settings to a Layout of `conv`; everything that does not fit is refused here."""
-    last, (n, c, *extents), (o, each, *sizes) = _axes_first(x, weight, settings)
-    groups = _check_groups(settings.groups, o, "output channels of weight")
-    if each * groups != c:
-        raise ArgumentError(f"weight takes {each} channels in each of {groups} groups, {each * groups} in all, and x has {c}; they must agree.")
-    window = Window(tuple(sizes), stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
-    where = tuple(range(1, 1 + len(extents))) if last else tuple(range(2, 2 + len(extents)))
-    window.over(extents, names=where)
-    zero = settings.boundary == "constant" and settings.cval == 0
-    axes = all_axes(tuple(extents), tuple(range(len(extents))), window, "zero" if zero else settings.boundary)
-    types = settle_types(kind, weight_kind, None)
-    problem = _problem(axes, n, c, o, groups, kind, types, settings)
-    return Layout(problem, types, _shape(n, o, problem.out, last), o, last, _settle_cval(settings.cval, types), _stored(types))
-
-
-@lru_cache(maxsize=2048, typed=True)
-def settle_transposed(
-    x: tuple[int, ...], kind: np.dtype[Any], weight: tuple[int, ...], weight_kind: np.dtype[Any], settings: Settings
-) -> Layout:
-    """The same for `conv_transpose`; the Problem is that of the forward operation on the result's shape."""
-    last, (n, c, *extents), (o, each, *sizes) = _axes_first(x, weight, settings)
-    groups = _check_groups(settings.groups, o, "channels of weight's first axis" if not last else "channels of weight's last axis")
-    if o != c:
-        raise ArgumentError(f"weight takes {o} channels and x has {c}; they must agree (weight is that of the forward operation).")
-    window = Window(tuple(sizes), stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
-    shape = _transposed_extents(window, extents, sizes, settings)
-    axes = all_axes(shape, tuple(range(len(shape))), window, "zero" if settings.boundary == "constant" else settings.boundary)
-    # output_padding beyond the stride reaches positions that a longer forward result would read: not these outputs.
-    axes = tuple([a._replace(stop=a.start + (m - 1) * a.stride + a.reach) for a, m in zip(axes, extents, strict=True)])
-    types = settle_types(kind, weight_kind, None)
-    problem = _problem(axes, n, each * groups, o, groups, kind, types, settings)._replace(source=types.result.name)
-    return Layout(problem, types, _shape(n, each * groups, shape, last), each * groups, last, 0, _stored(types))
-
-
-def _problem(axes: Any, n: int, c: int, o: int, groups: int, kind: np.dtype[Any], types: Types, settings: Settings) -> Problem:
-    return Problem(
-        axes, n, c, o, groups, dtype=types.compute, source=kind.name, result=_stored(types).name, finite=types.exact,
-        elementwise=settings.accuracy == "elementwise",
-    )  # fmt: skip
-
-
-def _axes_first(
-    x: tuple[int, ...], weight: tuple[int, ...], settings: Settings
-) -> tuple[bool, tuple[int, ...], tuple[int, ...]]:
-    """Whether channels stand last, and both shapes as if they stood first."""
-    last, count = FORMATS[settings.data_format]
-    told = f" with data_format={settings.data_format!r}"
-    if count and len(x) != count + 2:
-        raise ArgumentError(f"x has {len(x)} axes{told}, which names {count + 2}.")
-    if not 3 <= len(x) <= MOST + 2:
-        raise ArgumentError(f"x has {len(x)} axes; it needs a batch axis, a channel axis and 1 to {MOST} spatial axes.")
-    if len(weight) != len(x):
-        wanted = "(*K, C/groups, O)" if last else "(O, C/groups, *K)"
-        raise ArgumentError(f"weight has {len(weight)} axes and x {len(x)}; for {len(x) - 2} spatial axes weight is {wanted}.")
-    if 0 in weight:
-        raise ArgumentError(f"weight has shape {weight}: it has no taps; every axis needs at least one.")
-    if last:
-        return True, (x[0], x[-1], *x[1:-1]), (weight[-1], weight[-2], *weight[:-2])
-    return False, x, weight
-
-
-def _check_groups(groups: Any, channels: int, what: str) -> int:
-    if not isinstance(groups, int) or groups < 1:
-        raise ArgumentError(f"groups={groups!r} must be an int of at least 1.")
-    if channels % groups:
-        raise ArgumentError(f"groups={groups} must divide the {channels} {what}.")
-    return groups
-
-
-def _shape(n: int, channels: int, extents: tuple[int, ...], last: bool) -> tuple[int, ...]:
-    return (n, *extents, channels) if last else (n, channels, *extents)
-
-
-def _stored(types: Types) -> np.dtype[Any]:
-    return np.dtype(np.float32) if types.result == np.float16 else types.result
-
-
-def _settle_cval(cval: Any, types: Types) -> complex:
-    if isinstance(cval, complex) and types.result.kind != "c":
-        raise KindError(f"cval={cval!r} is complex, but the result is {types.result}; use a real cval.")
-    if types.exact and cval != int(cval.real):
-        raise KindError(f"cval={cval!r} is no integer, but the result is exact; use an integer, or x.astype(float).")
-    return complex(cval)
-
-
-def _transposed_extents(window: Window, extents: list[int], sizes: list[int], settings: Settings) -> tuple[int, ...]:
-    """The result's extents: as asked, where forward gives x's; else n * stride for "same", or the smallest and more."""
-    count = len(extents)
-    possible = window.input_shapes(extents)
-    stride, dilation, more = (_each(name, getattr(settings, name), count) for name in ("stride", "dilation", "output_padding"))
-    asked = settings.output_shape
-    if asked is not None:
-        if any(more):
-            raise ArgumentError(f"output_padding={settings.output_padding} and output_shape={asked} both choose the extents; give one.")
-        shape = _each("output_shape", asked, count)
-        for i, n in enumerate(shape):
-            if n not in possible[i]:
-                of = f" on axis {i} (possible per axis: {'; '.join(map(_listed, possible))})" if count > 1 else ""
-                raise ArgumentError(
-                    f"output_shape={asked} is impossible{of}: with stride {stride[i]}, {sizes[i]} taps and padding {settings.padding!r}, "
-                    f"{extents[i]} samples come from {_listed(possible[i])}, not {n}."
-                )
-        return shape
-    if settings.padding in ("same", "same_lower"):
-        if any(more):
-            raise ArgumentError(f"output_padding={settings.output_padding} with padding={settings.padding!r}; give output_shape instead.")
-        return tuple([n * s for n, s in zip(extents, stride, strict=True)])
-    for i, p in enumerate(more):
-        if not 0 <= p < max(stride[i], dilation[i]):
-            raise ArgumentError(f"output_padding={p} must be less than the stride, {stride[i]}, or the dilation, {dilation[i]}.")
-    shape = tuple([r.stop - s + p for r, s, p in zip(possible, stride, more, strict=True)])  # r.start may be cut at 0
-    for i, n in enumerate(shape):
-        if n < 0 or not len(possible[i]):
-            raise ArgumentError(
-                f"padding={settings.padding!r} takes more than the {extents[i]} samples of axis {i} spread by stride {stride[i]} make: "
-                f"the result would have {n}; use less padding, or output_shape ({_listed(possible[i])})."
-            )
-    return shape
-
-
-def _listed(found: range) -> str:
-    """`127 or 128`, `1 to 9`, for people."""
-    if len(found) == 0:
-        return "none"
-    if len(found) <= 3:
-        return " or ".join(map(str, found))
-    return f"{found.start} to {found.stop - 1}"
-
-
-def _each(name: str, value: Any, count: int) -> tuple[int, ...]:
-    """One value per spatial axis."""
-    if isinstance(value, int):
-        return (value,) * count
-    if len(value) != count:
-        raise ArgumentError(f"{name}={value} has {len(value)} values for {count} spatial axes; give one, or one per axis.")
-    return tuple(value)
-
-
-def first(x: Array, lay: Layout) -> Array:
-    """A view of x with its channels first."""
-    return np.moveaxis(x, -1, 1) if lay.last else x
-
-
-def first_weight(weight: Array, lay: Layout) -> Array:
-    """A view of the weight as (O, C/G, *K)."""
-    return np.moveaxis(weight, (-1, -2), (0, 1)) if lay.last else weight
-
-
-def _settle_bias(bias: Any, lay: Layout) -> Array | None:
-    if bias is None:
-        return None
-    found = asarray("bias", bias)
-    if found.shape != (lay.channels,):
-        raise ArgumentError(f"bias has shape {found.shape} and there are {lay.channels} output channels; give ({lay.channels},).")
-    if found.dtype.kind == "c" and lay.types.result.kind != "c":
-        raise KindError(f"bias is {found.dtype}, but the result is {lay.types.result}; use a real bias.")
-    if lay.types.exact and found.dtype.kind not in "biu":
-        raise KindError(f"bias is {found.dtype}, but x and weight are integers and the result exact; use an integer bias, or float x.")
-    return found.astype(lay.stored, copy=False)
-
-
-def _knowing(problem: Problem, x: Array, w: Array, settings: Settings) -> Problem:
-    """The problem with what the operands tell: whether tiles can be read in place, and the weight is finite."""
-    straight = problem.dtype == x.dtype.name and sound(x)
-    finite = problem.finite or bool(np.isfinite(w).all())
-    return problem._replace(straight=straight, finite=finite)

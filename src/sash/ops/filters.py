@@ -8,7 +8,6 @@ two channels.  Imports: running, problem, arrays, window.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,18 +15,11 @@ import numpy as np
 from sash.arrays.numpy_ import Array, settle_dtype, settle_number, sound
 from sash.arrays.weights import Weights
 from sash.axis import BOUNDARIES, Axis
-from sash.errors import ArgumentError, KindError, OverflowRisk, unknown
-from sash.ops.arithmetic import carry_out
-from sash.ops.separation import factors
+from sash.errors import ArgumentError, KindError, unknown
+from sash.ops.arithmetic import How, carry_out, per_axis
 from sash.problem import Problem
 from sash.running import check_settings
 from sash.window import Window, ints, settle_padding
-
-FEW = 1 << 16
-"""Terms up to which "auto" does not look whether a kernel is finite: nothing that minds would be chosen."""
-
-WORTH_MEASURING = 1 << 24
-"""Terms from which on `separable="auto"` measures a kernel's rank (the measurement takes well under a millisecond)."""
 
 
 class Settings(NamedTuple):
@@ -174,8 +166,6 @@ class Lowered(NamedTuple):
     spread: tuple[int, ...]
     """Shape of the dense kernel with one axis per axis of x, behind two for channels."""
     cval: complex
-    terms: int
-    """Multiply-adds of the definition."""
 
 
 @lru_cache(maxsize=4096, typed=True)
@@ -207,7 +197,7 @@ def lower(
     cval = _settle_cval(settings, x, types)
     if problem.results * types.result.itemsize >= 1 << 62:
         raise ArgumentError(f"the result would have the shape {problem.out}, more than any memory holds; use less padding.")
-    return Lowered(problem, types, problem.out, axes, order, tuple(spread), cval, problem.results * problem.taps)
+    return Lowered(problem, types, problem.out, axes, order, tuple(spread), cval)
 
 
 def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any], settings: Settings, rounded: Any = None) -> Array:
@@ -229,44 +219,14 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     elif kernel.array is not None:
         dense = kernel.array.transpose(low.order).reshape(low.spread)
         kernel = Weights(dense)
-        if not problem.finite and (settings.method != "auto" or low.terms >= FEW):
-            problem = problem._replace(finite=bool(np.isfinite(dense).all()))
     y = np.empty(low.out, rounded or low.types.result)
     if rounded:
         problem = problem._replace(result=y.dtype.name)
     if not y.size:
         return y
-    if not problem.rank and _worth_measuring(settings, problem, low.terms):
-        problem = _factored(problem, kernel, settings, low.types.exact)
-    carry_out(problem, x[None, None], kernel, y[None, None], cval, low.types.exact, settings.method, settings.max_memory)
+    how = How(settings.separable, settings.method, settings.max_memory)
+    carry_out(problem, x[None, None], kernel, y[None, None], cval, low.types.exact, how)
     return y
-
-
-def per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
-    """One 1-D kernel per axis of x; those of one tap become 1, and one that is longer takes over their scale."""
-    if all(k.dtype.kind in "biu" for k in kernels.values()):
-        return _per_axis_exactly(kernels, ndim)
-    scale = prod(k[0] for k in kernels.values() if k.size == 1)
-    longer = min((a for a, k in kernels.items() if k.size > 1), default=ndim - 1)
-    one = np.ones(1, next(iter(kernels.values())).dtype)
-    long = {a: k for a, k in kernels.items() if k.size > 1}
-    if scale != 1:
-        long[longer] = long.get(longer, one) * scale
-    return tuple(long.get(i, one) for i in range(ndim))
-
-
-def _per_axis_exactly(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
-    """The same for integers, as int64; refuses taps that int64 cannot hold."""
-    long = {a: [int(v) for v in k] for a, k in kernels.items() if k.size > 1}
-    scale = prod([int(k[0]) for k in kernels.values() if k.size == 1])
-    longer = min(long, default=ndim - 1)
-    long[longer] = [v * scale for v in long.get(longer, [1])]
-    most = max(abs(v) for k in long.values() for v in k)
-    if most >= 1 << 63:
-        raise OverflowRisk(
-            f"a tap of {most} (kernels of one tap multiplied in) does not fit int64, which holds {(1 << 63) - 1}; use floats."
-        )
-    return tuple([np.array(long.get(i, [1]), np.int64) for i in range(ndim)])
 
 
 def _is_zero(cval: Any) -> bool:
@@ -292,30 +252,3 @@ def _settle_cval(settings: Settings, x: np.dtype[Any], types: Types) -> complex:
     if isinstance(cval, float) and not cval.is_integer():
         raise KindError(f"cval={settings.cval!r} is no integer, but x is {x} and the result exact; use an integer, or x.astype(float).")
     return int(cval)
-
-
-def _worth_measuring(settings: Settings, problem: Problem, terms: int) -> bool:
-    """Whether the kernel's rank should be looked for."""
-    if settings.separable is False or settings.method not in ("auto", "separable"):
-        return False
-    if settings.separable is True or settings.method == "separable":
-        return True
-    return terms > WORTH_MEASURING and not problem.elementwise and sum(a.size > 1 for a in problem.axes) > 1
-
-
-def _factored(problem: Problem, kernel: Weights, settings: Settings, exact: bool) -> Problem:
-    """The problem with the kernel's rank, where it has few enough terms to be of use or they were asked for."""
-    assert kernel.array is not None
-    if kernel.array.dtype.kind == "c" or not problem.finite or (problem.elementwise and not exact):
-        return problem
-    dense = kernel.array[0, 0]
-    long = [i for i, n in enumerate(dense.shape) if n > 1]
-    if not long:
-        return problem
-    wanted = settings.separable is True or settings.method == "separable"
-    most = dense.size if wanted else dense.size // sum(dense.shape[i] for i in long)
-    terms = factors(dense.squeeze(), problem.dtype, exact, most)
-    if terms is None:
-        return problem
-    kernel.terms = tuple(per_axis(dict(zip(long, term, strict=True)), dense.ndim) for term in terms)
-    return problem._replace(rank=len(terms))

@@ -16,7 +16,8 @@ import numpy as np
 from sash.arrays.numpy_ import Array, asarray, settle_dtype, settle_number
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError
-from sash.ops.filters import Settings, over, per_axis, settle_axes
+from sash.ops.arithmetic import per_axis
+from sash.ops.filters import Settings, over, settle_axes
 from sash.window import ints
 
 MOST = 1 << 28
