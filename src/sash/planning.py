@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, machine
-from sash.methods import METHODS, TRANSPOSING, Cost, Method, named
+from sash.methods import METHODS, Cost, Method, named
 from sash.plans import Candidate, Plan, describe, size
 from sash.problem import Box, Problem
 
@@ -53,14 +53,14 @@ def choose(problem: Problem, method: str, max_memory: int | None, workers: int) 
 
 def _boxes(problem: Problem, chosen: Candidate) -> tuple[Box, ...]:
     assert chosen.cost is not None
-    if problem.upsampled and chosen.name not in TRANSPOSING:  # made phase by phase, each with boxes of its own
+    if problem.upsampled:  # made phase by phase, each with boxes of its own
         return ()
     boxes = named(chosen.name).boxes(problem, chosen.cost)
     return () if boxes == [problem.whole] else tuple(boxes)
 
 
 def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers: int) -> Candidate:
-    if problem.upsampled and method.NAME not in TRANSPOSING:
+    if problem.upsampled:
         return _ask_phases(method, problem, here, limit, workers)
     refusal = method.refuses(problem)
     if refusal:

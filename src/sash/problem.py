@@ -84,7 +84,7 @@ class Problem(NamedTuple):
 
     @property
     def upsampled(self) -> bool:
-        """A transposed operation: no method but PyTorch's own takes it whole (see `phases`)."""
+        """A transposed operation: methods get it phase by phase (see `phases`)."""
         return any([a.upsample > 1 for a in self.axes])
 
     def phases(self) -> list[tuple[tuple[Phase, ...], Problem | None]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sash.arrays.numpy_ import Array, cut
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, unknown
-from sash.methods import TRANSPOSING, names
+from sash.methods import names
 from sash.planning import choose
 from sash.problem import Problem
 from sash.tiles import execute, workers
@@ -33,7 +33,7 @@ def run(
     if not y.size:
         return
     plan = choose(problem, method, max_memory, workers())
-    if not problem.upsampled or plan.method in TRANSPOSING:
+    if not problem.upsampled:
         execute(plan, x, weights, y, cval)
         return
     for phases, part in problem.phases():

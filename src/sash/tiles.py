@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import index
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -105,7 +105,7 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
     share(one, plan.boxes, plan.workers)
 
 
-def share(one: Callable[[Box], None], boxes: Sequence[Box], crew: int) -> None:
+def share(one: Callable[[Any], None], boxes: Sequence[Any], crew: int) -> None:
     """Call `one` on every box, on `crew` threads of which this is one; the first error stops all and is raised."""
     left = deque(boxes)
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from sash.errors import unknown
-from sash.methods import direct, fft, gemm, polyphase, separable, shift_add
+from sash.methods import direct, fft, gemm, native, polyphase, separable, shift_add
 from sash.methods.method import Cost, Method
 
-METHODS: tuple[Method, ...] = (direct, separable, fft, polyphase, gemm, shift_add)
-
-TRANSPOSING: frozenset[str] = frozenset()
-"""Methods that take upsampled problems whole; the others get them phase by phase."""
+METHODS: tuple[Method, ...] = (direct, separable, fft, polyphase, gemm, shift_add, native)
 
 
 def names() -> tuple[str, ...]:
@@ -25,4 +22,4 @@ def named(name: str) -> Method:
     raise unknown("method", name, ("auto", *names()))
 
 
-__all__ = ["METHODS", "TRANSPOSING", "Cost", "Method", "named", "names"]
+__all__ = ["METHODS", "Cost", "Method", "named", "names"]

@@ -64,29 +64,31 @@ def prepare(problem: Problem, weights: Weights, cost: Cost) -> Array:
 
 def run(problem: Problem, x: Array, prepared: Array, y: Array, cval: float) -> None:
     tile = fill(x, problem.axes, problem.dtype, cval)
-    wide, each = problem.inputs // problem.groups, problem.outputs // problem.groups
-    out, sizes = problem.out, [a.size for a in problem.axes]
-    steps = tile.strides
-    shape = (problem.batch, *out, wide, *sizes)
+    out, each = problem.out, problem.outputs // problem.groups
+    for g in range(problem.groups):
+        product = _product(rows(problem, tile, g), prepared[g], CHUNK[problem.elementwise])
+        give(np.moveaxis(product.reshape(problem.batch, *out, each), -1, 1), y[:, g * each : (g + 1) * each])
+
+
+def rows(problem: Problem, tile: Array, g: int) -> Array:
+    """The windows of group g of a tile that holds the extension of x: (N*out, C/G*K), copied."""
+    wide, steps = problem.inputs // problem.groups, tile.strides
+    shape = (problem.batch, *problem.out, wide, *[a.size for a in problem.axes])
     strides = (
         steps[0],
         *(s * a.stride for s, a in zip(steps[2:], problem.axes, strict=True)),
         steps[1],
         *(s * a.dilation for s, a in zip(steps[2:], problem.axes, strict=True)),
     )
-    for g in range(problem.groups):
-        view = as_strided(tile[:, g * wide :], shape, strides)
-        rows = view.reshape(problem.batch * prod(out), -1)
-        product = np.moveaxis(_product(rows, prepared[g], CHUNK[problem.elementwise]).reshape(problem.batch, *out, each), -1, 1)
-        give(product, y[:, g * each : (g + 1) * each])
+    return as_strided(tile[:, g * wide :], shape, strides).reshape(problem.batch * prod(problem.out), -1)
 
 
-def _product(rows: Array, w: Array, chunk: int) -> Array:
-    """rows @ w, no running sum being longer than `chunk` terms."""
-    total: Array = rows[:, :chunk] @ w[:chunk]
+def _product(windows: Array, w: Array, chunk: int) -> Array:
+    """windows @ w, no running sum being longer than `chunk` terms."""
+    total: Array = windows[:, :chunk] @ w[:chunk]
     if len(w) <= chunk:
         return total
     rest = np.zeros_like(total)
     for k in range(chunk, len(w), chunk):
-        add_exactly(total, rows[:, k : k + chunk] @ w[k : k + chunk], rest)
+        add_exactly(total, windows[:, k : k + chunk] @ w[k : k + chunk], rest)
     return np.add(total, rest, out=total)

@@ -12,11 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, cut
+from sash.arrays.numpy_ import Array, cut, fill, sound, take
 from sash.arrays.weights import Weights
 from sash.errors import OverflowRisk
+from sash.methods.gemm import rows
 from sash.ops.arithmetic import How, carry_out
+from sash.planning import choose
 from sash.problem import Problem
+from sash.tiles import share, workers
+
+HELD = 16
+"""Sums of blocks that wait to be added."""
 
 
 def turned(w: Array, groups: int, axes: int) -> Array:
@@ -63,3 +69,41 @@ def fold(problem: Problem, frame: Any) -> Any:
                 core[(*before, slice(run.first - run.length + 1, run.first + 1))] += np.flip(piece, i)
         frame = core
     return frame
+
+
+def weigh(problem: Problem, x: Array, z: Array, w: Array, cval: complex, how: How, gate: Array | None = None) -> None:
+    """Write w (O, C/G, *K): what z makes of the kernel that slid over x.
+
+    Either z slides over x as a kernel, or block by block of z its windows are multiplied with it, whichever is faster.
+    """
+    across = problem.adjoint_w()
+    crew = workers()
+    slid, laid = choose(across._replace(finite=True), "auto", how.max_memory, crew), choose(problem, "gemm", how.max_memory, crew)
+    if slid.seconds < laid.seconds:
+        n, c = x.shape[:2]
+        groups = problem.groups
+        turned_x = x.reshape(n, groups, c // groups, *x.shape[2:]).swapaxes(0, 2).reshape(c // groups, groups * n, *x.shape[2:])
+        across = across._replace(straight=across.dtype == x.dtype.name and sound(turned_x))
+        carry_out(across, turned_x, Weights(z.swapaxes(0, 1)), w.swapaxes(0, 1), cval, False, how)
+        return
+    each = problem.outputs // problem.groups
+    boxes = laid.boxes or (problem.whole,)
+    sums: dict[int, Array] = {}
+    kind = f"complex{w.itemsize * 8}" if w.dtype.kind == "c" else problem.dtype
+
+    total = np.zeros((problem.groups, each, problem.taps), kind)
+
+    def one(number: int) -> None:
+        runs, part = problem.part(boxes[number])
+        (first, last), *rest = boxes[number]
+        tile = fill(take(x[first:last], runs), part.axes, kind, cval)
+        block = np.moveaxis(cut(z[first:last], [slice(o, p) for o, p in rest]), 1, 0).reshape(problem.groups, each, -1)
+        with np.errstate(all="ignore"):
+            sums[number] = np.stack([block[g].astype(kind, copy=False) @ rows(part, tile, g) for g in range(problem.groups)])
+
+    for start in range(0, len(boxes), HELD):  # in waves, each added up in order: the same bits on any number of threads
+        wave = range(start, min(start + HELD, len(boxes)))
+        share(one, wave, laid.workers)
+        for number in wave:
+            total += sums.pop(number)
+    np.copyto(w, total.reshape(w.shape), casting="unsafe")

@@ -1,0 +1,188 @@
+"""PyTorch's own convolution: the fastest where there are many channels, on the CPU (oneDNN) and on GPUs (cuDNN).
+
+    x (N, C, *S)   w (O, C/G, *K)   z (N, O, *out)
+For arrays that are tensors; takes one to three axes, all boundaries (what is not symmetric padding with zeros is
+padded first) and gives all three sides of the trilinear form.   Imports: PyTorch (when it runs), arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+from sash.arrays.numpy_ import Array, fill, give
+from sash.arrays.weights import Weights
+from sash.machine import Machine
+from sash.methods.method import Cost
+from sash.problem import Box, Problem
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "native"
+MOST = 3
+"""Axes that PyTorch convolves over."""
+
+
+def refuses(problem: Problem) -> str:
+    if problem.home == "numpy":
+        return "PyTorch's convolution takes tensors, and these are NumPy arrays"
+    if problem.planes:
+        return "weights vary from place to place"
+    if problem.reduce != "product":
+        return f"{problem.reduce} differences are no convolution"
+    if problem.bits:
+        return "integers are summed exactly here, and PyTorch's convolution rounds"
+    if problem.source.startswith("complex"):
+        return "PyTorch convolves complex numbers in some cases only; here they go through as pairs of real ones"
+    if problem.elementwise:
+        return "the order of PyTorch's sums is not known: no elementwise bound"
+    if len(_kept(problem)) > MOST:
+        return f"PyTorch convolves over {MOST} axes, not {len(_kept(problem))}"
+    if problem.upsampled:
+        return "a transposed problem goes to PyTorch by the side that it has in the forward one"
+    return ""
+
+
+def _kept(problem: Problem) -> tuple[int, ...]:
+    """Axes that PyTorch sees: all but leading idle ones, which are batch where there is one channel."""
+    active = problem.active
+    count = len(problem.axes)
+    if problem.batch == problem.inputs == problem.outputs == 1 and active:
+        return tuple(range(min(active), count))
+    return tuple(range(count))
+
+
+def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
+    item = problem.itemsize
+    each = problem.taps * prod(problem.out) * item  # im2col, one image at a time
+    padded = 0 if _symmetric(problem) else problem.batch * problem.inputs * prod([a.stop - a.start for a in problem.axes])
+    spatial = prod([a.size for a in problem.axes])
+    inputs, outputs = problem.inputs // problem.groups, problem.outputs // problem.groups
+    places = problem.batch * problem.groups * prod(problem.out) * spatial
+    if problem.dtype == "float32":
+        scratch = (problem.samples + problem.results + problem.taps * problem.outputs) * item
+        lanes = _lanes(problem.groups, inputs, outputs)
+        work = {"native.float32": places * lanes, "native.call": 1, "native.value": problem.results + problem.samples}
+    else:
+        scratch = each if spatial > 1 else 0
+        work = {"native.float64": places * inputs * outputs, "native.column": places * inputs, "native.call": 1}
+    work["copy.sample"] = padded
+    return Cost(work, scratch + padded * item, 0, (problem.batch, *problem.out))
+
+
+def _lanes(groups: int, inputs: int, outputs: int) -> float:
+    """Multiply-adds that oneDNN does for each place and tap: it fills blocks of channels, and of groups where each is one."""
+    if groups > 1 and inputs == outputs == 1:
+        return 8.0
+    return -(-inputs // 16) * 16 * -(-outputs // 16) * 16
+
+
+def boxes(problem: Problem, cost: Cost) -> list[Box]:
+    return [problem.whole]
+
+
+def prepare(problem: Problem, weights: Weights, cost: Cost) -> Array:
+    return weights.dense.astype(problem.dtype, copy=False)
+
+
+def run(problem: Problem, x: Array, prepared: Array, y: Array, cval: float) -> None:
+    from sash.arrays import torch_
+
+    tile = fill(x, problem.axes, problem.dtype, cval)
+    inner = _moved(problem, tile.shape[2:])
+    if not tile.flags.writeable:  # PyTorch warns of memory that it may not write to
+        tile = tile.copy()
+    give(torch_.array(forward(inner, torch_.tensor(tile), torch_.tensor(prepared.copy()), None, cval)), y)
+
+
+def _symmetric(problem: Problem) -> bool:
+    """The padding is one that PyTorch's convolution does itself: the same with zeros at both ends, where it is read."""
+    return all([
+        a.start <= 0
+        and (a.n - 2 * a.start - a.reach) // a.stride + 1 == a.out
+        and (a.boundary == "zero" or (a.start == 0 and (a.out - 1) * a.stride + a.reach <= a.n))
+        for a in problem.axes
+    ])  # fmt: skip
+
+
+def forward(problem: Problem, x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, cval: complex) -> torch.Tensor:
+    """y of tensors of one type."""
+    import torch
+
+    inner, tile = _framed(problem, x, cval)
+    y = torch.convolution(_merged(problem, tile), _squeezed(problem, w), bias, *_numbers(inner), False, _nothing(problem), problem.groups)
+    return y.reshape(problem.batch, problem.outputs, *problem.out)
+
+
+def backward_x(problem: Problem, w: torch.Tensor, z: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """x's side: (N, C, *S); a bias only where the padding is PyTorch's own."""
+    import torch
+
+    from sash.arrays import torch_
+
+    symmetric = _symmetric(problem)
+    inner = problem if symmetric else _moved(problem, [a.stop - a.start for a in problem.axes])
+    kept = [inner.axes[i] for i in _kept(problem)]
+    more = [a.n - ((a.out - 1) * a.stride + 2 * a.start + a.reach) for a in kept]
+    x = torch.convolution(_merged(problem, z), _squeezed(problem, w), bias, *_numbers(inner), True, more, problem.groups)
+    x = x.reshape(problem.batch, problem.inputs, *[a.n for a in inner.axes])
+    return x if symmetric else torch_.spill(x, problem.axes)
+
+
+def backward_w(problem: Problem, x: torch.Tensor, z: torch.Tensor, cval: complex) -> torch.Tensor:
+    """w's side: (O, C/G, *K)."""
+    import torch
+
+    inner, tile = _framed(problem, x, cval)
+    shape = (problem.outputs, problem.inputs // problem.groups, *[a.size for a in problem.axes])
+    w = _squeezed(problem, z.new_empty(1).expand(shape))  # read for its shape alone
+    found: torch.Tensor = torch.ops.aten.convolution_backward(
+        _merged(problem, z),
+        _merged(problem, tile),
+        w,
+        None,
+        *_numbers(inner),
+        False,
+        _nothing(problem),
+        problem.groups,
+        [False, True, False],
+    )[1]
+    return found.reshape(shape)
+
+
+def _framed(problem: Problem, x: torch.Tensor, cval: complex) -> tuple[Problem, torch.Tensor]:
+    """x padded so far that PyTorch can do the rest, and the problem that is left."""
+    if _symmetric(problem):
+        return problem, x
+    from sash.arrays import torch_
+
+    tile = torch_.fill(x, problem.axes, cval)
+    return _moved(problem, tile.shape[2:]), tile
+
+
+def _moved(problem: Problem, extents: Sequence[int]) -> Problem:
+    return problem._replace(axes=tuple([a.moved(n, 0, n) for a, n in zip(problem.axes, extents, strict=True)]))
+
+
+def _numbers(problem: Problem) -> tuple[list[int], list[int], list[int]]:
+    """Stride, padding, dilation."""
+    kept = [problem.axes[i] for i in _kept(problem)]
+    return [a.stride for a in kept], [-a.start for a in kept], [a.dilation for a in kept]
+
+
+def _nothing(problem: Problem) -> list[int]:
+    return [0] * len(_kept(problem))
+
+
+def _squeezed(problem: Problem, w: torch.Tensor) -> torch.Tensor:
+    return w.reshape(*w.shape[:2], *[w.shape[i + 2] for i in _kept(problem)])
+
+
+def _merged(problem: Problem, x: torch.Tensor) -> torch.Tensor:
+    """Leading idle axes as the batch."""
+    kept = _kept(problem)
+    if len(kept) == len(problem.axes):
+        return x
+    return x.reshape(-1, 1, *[x.shape[i + 2] for i in kept])

@@ -1,0 +1,276 @@
+"""T(x, w, z) = <z, y> for tensors: one operation with three sides, one rule for its derivatives of any order, one door.
+
+    x (N, C, *S)   w (O, C/G, *K)   z, y (N, O, *out)   gate (N, *K, *out), with w (L, O, C/G, *K)
+`wants` is the side asked for, a and b are the other two, in the order x, w, z.  T is linear in each operand, so every
+derivative is the same operation again: the cotangent takes the place of the side that was asked for.
+Imports: PyTorch, form, adjoint, arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sash.arrays.torch_ import TYPES, array, tensor
+from sash.arrays.weights import Weights
+from sash.methods import native
+from sash.ops.adjoint import reverse, turned, weigh
+from sash.ops.arithmetic import carry_out, per_axis
+from sash.ops.form import ALONE, Form, decode, problem_of
+from sash.planning import choose
+from sash.problem import Problem
+from sash.tiles import workers
+
+SIDES = {"y": ("x", "w"), "x": ("w", "y"), "w": ("x", "y")}
+"""The operands of each side, in order; z goes by the name of its place, y."""
+
+
+def run(
+    form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int] = (), bias: Tensor | None = None, gate: Tensor | None = None
+) -> Tensor:
+    """One side of T; `shape` is that of x or w where one of these is wanted, `bias` (C or O,) is added to x or y.
+
+    The door has three wings: while a graph is traced the operation stands in it; where nobody watches the engine is
+    called straight; else the operation is recorded for derivatives.
+    """
+    if torch.compiler.is_compiling():
+        return traced(form, wants, a, b, shape, bias, gate)
+    if not _watched(a, b, bias):
+        return respond(form, wants, a, b, shape, bias, gate)
+    if not all([t is None or type(t) in (Tensor, torch.nn.Parameter) or _transformed() for t in (a, b, bias)]):
+        return traced(form, wants, a, b, shape, bias, gate)
+    found: Tensor = Recorded.apply(a, b, bias, gate, form, wants, tuple(shape))  # type: ignore[no-untyped-call]
+    return found
+
+
+def traced(form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int], bias: Tensor | None, gate: Tensor | None) -> Tensor:
+    """The operation as a node of a graph."""
+    numbers, words = form.encode()
+    found: Tensor = node(a, b, bias, gate, wants, list(shape), numbers, words, float(form.cval.real))
+    return found
+
+
+def _watched(*operands: Tensor | None) -> bool:
+    """Whether anyone wants to know how the result came about."""
+    grad = torch.is_grad_enabled()
+    for t in operands:
+        if t is not None and ((grad and t.requires_grad) or type(t) not in (Tensor, torch.nn.Parameter)):
+            return True
+    return _transformed()
+
+
+def _transformed() -> bool:
+    """Inside torch.func's transforms or forward-mode differentiation (private names, and only here)."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0
+
+
+def respond(
+    form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int] = (), bias: Tensor | None = None, gate: Tensor | None = None
+) -> Tensor:
+    """The engine, on plain tensors."""
+    kind = torch.result_type(a, b)
+    exact = not kind.is_floating_point and not kind.is_complex
+    problem = _problem(form, wants, a, b, shape, gate)
+    if not exact and not form.product and gate is None and _goes_native(problem, form):
+        return _native(problem, form, wants, a, b, bias)
+    first, second = array(a), array(b)
+    made = np.result_type(first, second)
+    made = np.dtype(np.int64 if exact else np.float32 if made == np.float16 else made)
+    extra = None if bias is None else array(bias).astype(made, copy=False)
+    plane = None if gate is None else array(gate)
+    if wants == "w":
+        w = np.empty(tuple(shape), made)
+        weigh(problem, first, second, w, form.cval, form.how, plane)
+        return tensor(w, kind)
+    x, taps = (first, second) if wants == "y" else (second, first)
+    kernel = _kernel(form, taps, wants == "x", plane, len(problem.axes))
+    kernel.bias = extra
+    y = np.empty((problem.batch, problem.outputs, *problem.out) if wants == "y" else tuple(shape), made)
+    if y.size and wants == "y":
+        carry_out(problem, x, kernel, y, form.cval, exact, form.how)
+    elif y.size:
+        reverse(problem, x, kernel, y, exact, form.how)
+    return tensor(y, torch.int64 if exact else kind)
+
+
+def _problem(form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int], gate: Tensor | None) -> Problem:
+    """The forward problem, whichever side is wanted."""
+    x = tuple(shape) if wants == "x" else tuple(a.shape)
+    w = tuple(b.shape) if wants == "y" else tuple(a.shape) if wants == "x" else tuple(shape)
+    outputs = 1 if form.product else w[0] if gate is None else w[1]
+    home = "cuda" if a.is_cuda else "torch"
+    return problem_of(form, x, outputs, 0 if gate is None else w[0], TYPES[a.dtype], TYPES[b.dtype], home)
+
+
+def _kernel(form: Form, taps: Any, back: bool, gate: Any, axes: int) -> Weights:
+    """w for the engine; `back`: turned round, for the transposed operation."""
+    if form.product:
+        cuts = np.cumsum([a.size for a in form.axes])[:-1]
+        kernels = [k[::-1] if back else k for k in np.split(taps, cuts)]
+        return Weights(None, (per_axis(dict(enumerate(kernels)), axes),), spread=True)
+    return Weights(turned(taps, form.groups, axes) if back else taps, gate=gate)
+
+
+def _goes_native(problem: Problem, form: Form) -> bool:
+    """Whether PyTorch's own convolution is the way (the kernel being finite, as nearly all are)."""
+    return choose(problem._replace(finite=True), form.method, form.max_memory, workers()).method == native.NAME
+
+
+def _native(problem: Problem, form: Form, wants: str, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    a, b = a.detach(), b.detach()
+    if wants == "y":
+        return native.forward(problem, a, b, bias, form.cval)
+    if wants == "w":
+        return native.backward_w(problem, a, b, form.cval)
+    return native.backward_x(problem, a, b, bias)
+
+
+def derivatives(
+    form: Form, wants: str, a: Tensor, b: Tensor, gate: Tensor | None, cotangent: Tensor, needs: Sequence[bool]
+) -> list[Tensor | None]:
+    """What the cotangent of one side makes of its operands a and b."""
+    names = SIDES[wants]
+    sides = {names[0]: a, names[1]: b}
+    found: list[Tensor | None] = []
+    for name, operand, need in zip(names, (a, b), needs, strict=True):
+        if not need:
+            found.append(None)
+            continue
+        others = {side: t.conj() if t.is_complex() else t for side, t in sides.items() if side != name}
+        others[wants] = cotangent
+        inner = form.linear()
+        if wants != "x" and name != "x":  # the true x is read, and what it is extended by
+            inner = inner._replace(cval=form.cval)
+        if name == "w" and form.product:
+            g = _of_products(inner, others["x"], operand, others["y"])
+        else:
+            first, second = SIDES[name]
+            g = run(inner, name, others[first], others[second], () if name == "y" else operand.shape, None, gate)
+        found.append(g.real if g.is_complex() and not operand.is_complex() else g)
+    return found
+
+
+def _of_products(form: Form, x: Tensor, w: Tensor, z: Tensor) -> Tensor:
+    """w's side where w is one 1-D kernel after the other: for each, x goes through all others, and z weighs the result."""
+    pieces = []
+    kernels = torch.split(w, [a.size for a in form.axes])
+    for i, axis in enumerate(form.axes):
+        if axis == ALONE:
+            pieces.append(torch.zeros_like(kernels[i]))
+            continue
+        rest = tuple([ALONE if j == i else a for j, a in enumerate(form.axes)])
+        before = torch.cat([w.new_ones(1) if j == i else k for j, k in enumerate(kernels)])
+        through = run(form._replace(axes=rest), "y", x, before)
+        single = form._replace(axes=tuple([a if j == i else ALONE for j, a in enumerate(form.axes)]), product=False)
+        shape = (1, 1, *[a.size if j == i else 1 for j, a in enumerate(form.axes)])
+        pieces.append(run(single, "w", through, z, shape).reshape(-1))
+    return torch.cat(pieces)
+
+
+class Recorded(torch.autograd.Function):
+    """The operation where derivatives are recorded: nothing is saved but its operands."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor, bias: Tensor | None, gate: Tensor | None, form: Form, wants: str, shape: Any) -> Tensor:
+        return respond(form, wants, a, b, shape, bias, gate)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        a, b, bias, gate, ctx.form, ctx.wants, ctx.shape = inputs
+        ctx.save_for_backward(a, b, gate)
+        ctx.save_for_forward(a, b, gate)
+        ctx.ndim = output.ndim
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Any:
+        a, b, gate = ctx.saved_tensors
+        found = derivatives(ctx.form, ctx.wants, a, b, gate, cotangent, ctx.needs_input_grad[:2])
+        return (*found, _over_channels(cotangent) if ctx.needs_input_grad[2] else None, None, None, None, None)
+
+    @staticmethod
+    def jvp(ctx: Any, da: Tensor | None, db: Tensor | None, dbias: Tensor | None, *others: Any) -> Any:
+        a, b, gate = ctx.saved_tensors
+        form, wants = ctx.form, ctx.wants
+        parts = []
+        for tangent, name in zip((da, db), SIDES[wants], strict=True):
+            if tangent is None:
+                continue
+            inner = form.linear() if name == "x" else form.linear()._replace(cval=form.cval)
+            for t in _tangents(form, a if wants == "x" else b, tangent) if name == "w" and form.product else [tangent]:
+                first, second = (t, b) if name == SIDES[wants][0] else (a, t)
+                parts.append(run(inner, wants, first, second, ctx.shape, None, gate))
+        if dbias is not None:
+            over = dbias.reshape(-1, *[1] * (ctx.ndim - 2))
+            parts.append(over.expand(_result_shape(form, wants, a, b, ctx.shape, gate)))
+        return sum(parts[1:], parts[0])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        tensors, (form, wants, shape) = inputs[:4], inputs[4:]
+        results = []
+        for i in range(info.batch_size):
+            a, b, bias, gate = (t if d is None else t.select(d, i) for t, d in zip(tensors, in_dims[:4], strict=True))
+            results.append(run(form, wants, a, b, shape, bias, gate))
+        return torch.stack(results), 0
+
+
+def _tangents(form: Form, w: Tensor, dw: Tensor) -> list[Tensor]:
+    """Kernels end to end with one of them replaced by its tangent, for each: a product's tangent is their sum."""
+    sizes = [axis.size for axis in form.axes]
+    kernels, tangents = torch.split(w, sizes), torch.split(dw, sizes)
+    each = [i for i, axis in enumerate(form.axes) if axis != ALONE]
+    return [torch.cat([tangents[j] if j == i else k for j, k in enumerate(kernels)]) for i in each]
+
+
+def _over_channels(t: Tensor) -> Tensor:
+    return t.sum([0, *range(2, t.ndim)])
+
+
+def _result_shape(form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int], gate: Tensor | None) -> list[Any]:
+    if wants != "y":
+        return list(shape)
+    outputs = 1 if form.product else b.shape[0] if gate is None else b.shape[1]
+    return [a.shape[0], outputs, *form.out(a.shape[2:])]
+
+
+@torch.library.custom_op("sash::run", mutates_args=())
+def node(
+    a: Tensor,
+    b: Tensor,
+    bias: Tensor | None,
+    gate: Tensor | None,
+    wants: str,
+    shape: list[int],
+    numbers: list[int],
+    words: str,
+    cval: float,
+) -> Tensor:
+    """`run` as an operation of PyTorch's graphs: what is not a tensor is `Form.encode`d."""
+    return respond(decode(numbers, words, cval), wants, a, b, shape, bias, gate)
+
+
+@node.register_fake
+def _(a: Tensor, b: Tensor, bias: Any, gate: Any, wants: str, shape: Any, numbers: Any, words: str, cval: float) -> Tensor:
+    form = decode(numbers, words, cval)
+    kind = torch.result_type(a, b)
+    exact = not kind.is_floating_point and not kind.is_complex
+    return a.new_empty(_result_shape(form, wants, a, b, shape, gate), dtype=torch.int64 if exact else kind)
+
+
+def _setup(ctx: Any, inputs: Any, output: Any) -> None:
+    a, b, _, gate, ctx.wants, _, numbers, words, cval = inputs
+    ctx.form = decode(numbers, words, cval)
+    ctx.save_for_backward(a, b, gate)
+
+
+def _backward(ctx: Any, cotangent: Tensor) -> Any:
+    a, b, gate = ctx.saved_tensors
+    found = derivatives(ctx.form, ctx.wants, a, b, gate, cotangent, ctx.needs_input_grad[:2])
+    return (*found, _over_channels(cotangent) if ctx.needs_input_grad[2] else None, *[None] * 6)
+
+
+node.register_autograd(_backward, setup_context=_setup)
