@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sash.errors import SashError
     from sash.ops.conv import conv, conv_transpose
     from sash.ops.correlate import convolve, correlate, separable_filter
+    from sash.ops.depth import DepthReport, conv2_5d, depth_planes, depth_report
     from sash.ops.explain import plan
     from sash.ops.gaussian import gaussian_blur, gaussian_kernel
     from sash.ops.separation import Separation, separate
@@ -27,14 +28,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DepthReport": "ops.depth",
     "Plan": "plans",
     "SashError": "errors",
     "Separation": "ops.separation",
     "Window": "window",
     "conv": "ops.conv",
+    "conv2_5d": "ops.depth",
     "conv_transpose": "ops.conv",
     "convolve": "ops.correlate",
     "correlate": "ops.correlate",
+    "depth_planes": "ops.depth",
+    "depth_report": "ops.depth",
     "gaussian_blur": "ops.gaussian",
     "gaussian_kernel": "ops.gaussian",
     "plan": "ops.explain",
@@ -47,14 +52,18 @@ _HOMES = {
 """Every public name, and the module that it lives in."""
 
 __all__ = [
+    "DepthReport",
     "Plan",
     "SashError",
     "Separation",
     "Window",
     "conv",
+    "conv2_5d",
     "conv_transpose",
     "convolve",
     "correlate",
+    "depth_planes",
+    "depth_report",
     "gaussian_blur",
     "gaussian_kernel",
     "plan",
@@ -67,6 +76,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "nn":
+        from importlib import import_module
+
+        return import_module("sash.nn")
     if name not in _HOMES:
         raise AttributeError(f"module 'sash' has no attribute {name!r}")
     from importlib import import_module

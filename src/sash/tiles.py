@@ -98,7 +98,7 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
         piece = take(x[first:last], runs)
         block = y[(slice(first, last), slice(None), *(slice(o, p) for o, p in rest))]
         with np.errstate(all="ignore"):
-            method.run(part, piece, prepared, block, cval)
+            method.run(part, piece, prepared.at(box) if problem.planes else prepared, block, cval)
         if bias is not None:
             block += bias
 

@@ -19,7 +19,7 @@ from sash.arrays.numpy_ import Array, add_exactly, fill, flat, give, lies_well, 
 from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
-from sash.methods.method import Cost
+from sash.methods.method import GATED, ON_CPU, Cost
 from sash.problem import REDUCTIONS, Box, Problem
 
 NAME = "direct"
@@ -40,7 +40,9 @@ SMALL = 1 << 14
 
 
 def refuses(problem: Problem) -> str:
-    return ""
+    if problem.home == "cuda":
+        return ON_CPU
+    return GATED if problem.planes else ""
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:

@@ -16,13 +16,15 @@ from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, add_exactly, fill, give
 from sash.arrays.weights import Weights
 from sash.machine import Machine
-from sash.methods.method import Cost
+from sash.methods.method import GATED, Cost
 from sash.problem import Box, Problem
 
 NAME = "gemm"
 
 
 def refuses(problem: Problem) -> str:
+    if problem.planes:
+        return GATED
     if problem.reduce != "product":
         return f"{problem.reduce} differences are no matrix product"
     return ""

@@ -15,6 +15,10 @@ from sash.arrays.weights import Weights
 from sash.machine import Machine
 from sash.problem import Box, Problem
 
+GATED = "weights vary from place to place"
+ON_CPU = "its kernels run on the CPU"
+"""Why most methods refuse, in the same words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sash.arrays.numpy_ import Array, fill, give
 from sash.arrays.weights import Weights
 from sash.machine import Machine
-from sash.methods.method import Cost
+from sash.methods.method import GATED, Cost
 from sash.problem import Box, Problem
 
 if TYPE_CHECKING:
@@ -29,13 +29,15 @@ def refuses(problem: Problem) -> str:
     if problem.home == "numpy":
         return "PyTorch's convolution takes tensors, and these are NumPy arrays"
     if problem.planes:
-        return "weights vary from place to place"
+        return GATED
     if problem.reduce != "product":
         return f"{problem.reduce} differences are no convolution"
     if problem.bits:
         return "integers are summed exactly here, and PyTorch's convolution rounds"
     if problem.source.startswith("complex"):
         return "PyTorch convolves complex numbers in some cases only; here they go through as pairs of real ones"
+    if problem.home == "torch" and problem.inputs == problem.outputs == 1:
+        return "one channel: a hundred times slower on the CPU, and other bits than arrays get"
     if problem.elementwise:
         return "the order of PyTorch's sums is not known: no elementwise bound"
     if len(_kept(problem)) > MOST:

@@ -17,13 +17,15 @@ from sash.axis import Axis
 from sash.machine import Machine
 from sash.methods import fused
 from sash.methods.direct import slide
-from sash.methods.method import Cost
+from sash.methods.method import GATED, Cost
 from sash.problem import Box, Problem
 
 NAME = "separable"
 
 
 def refuses(problem: Problem) -> str:
+    if problem.planes:
+        return GATED
     if problem.reduce != "product":
         return f"{problem.reduce} differences do not factor"
     if problem.inputs * problem.outputs > 1:

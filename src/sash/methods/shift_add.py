@@ -16,13 +16,15 @@ from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, add_exactly, cut, fill, give
 from sash.machine import Machine
 from sash.methods.direct import prepare as prepare
-from sash.methods.method import Cost
+from sash.methods.method import GATED, Cost
 from sash.problem import Box, Problem
 
 NAME = "shift_add"
 
 
 def refuses(problem: Problem) -> str:
+    if problem.planes:
+        return GATED
     return ""
 
 

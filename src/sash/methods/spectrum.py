@@ -22,7 +22,7 @@ from sash.arrays.numpy_ import Array, cut, fill, give
 from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
-from sash.methods.method import Cost
+from sash.methods.method import GATED, Cost
 from sash.problem import Problem
 
 EXACT = 36
@@ -31,6 +31,8 @@ eps * log2(2**22) * sqrt(2**22) * 2**36 < 1/4 in float64."""
 
 
 def refuses(problem: Problem) -> str:
+    if problem.planes:
+        return GATED
     if problem.reduce != "product":
         return f"{problem.reduce} differences have no transform"
     if problem.elementwise:

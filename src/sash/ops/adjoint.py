@@ -7,6 +7,7 @@ lands on the extension is folded back to the samples that it repeats.   Imports:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from sash.arrays.numpy_ import Array, cut, fill, sound, take
 from sash.arrays.weights import Weights
 from sash.errors import OverflowRisk
+from sash.methods import gated
 from sash.methods.gemm import rows
 from sash.ops.arithmetic import How, carry_out
 from sash.planning import choose
@@ -34,7 +36,10 @@ def turned(w: Array, groups: int, axes: int) -> Array:
 
 
 def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, how: How) -> None:
-    """Write x, the transposed operation on z; `kernel` is already turned."""
+    """Write x, the transposed operation on z; `kernel` is already turned (that of a gated problem is as it is)."""
+    if problem.planes:
+        _reverse_gated(problem, z, kernel, x, how)
+        return
     back = problem.adjoint_x()
     folding = [a.folds() for a in problem.axes]
     if not any(folding):
@@ -76,6 +81,10 @@ def weigh(problem: Problem, x: Array, z: Array, w: Array, cval: complex, how: Ho
 
     Either z slides over x as a kernel, or block by block of z its windows are multiplied with it, whichever is faster.
     """
+    if problem.planes:
+        assert gate is not None
+        _weigh_gated(problem, x, z, gate, w, how)
+        return
     across = problem.adjoint_w()
     crew = workers()
     slid, laid = choose(across._replace(finite=True), "auto", how.max_memory, crew), choose(problem, "gemm", how.max_memory, crew)
@@ -107,3 +116,30 @@ def weigh(problem: Problem, x: Array, z: Array, w: Array, cval: complex, how: Ho
         for number in wave:
             total += sums.pop(number)
     np.copyto(w, total.reshape(w.shape), casting="unsafe")
+
+
+def _reverse_gated(problem: Problem, z: Array, kernel: Weights, x: Array, how: How) -> None:
+    plan = choose(problem, "gated", how.max_memory, workers())
+
+    def bands(one: Callable[[int, int, int], None], rows: int) -> None:
+        height = problem.axes[0].n
+        places = [(n, top, min(top + rows, height)) for n in range(problem.batch) for top in range(0, height, rows)]
+        share(lambda place: one(*place), places, plan.workers)
+
+    gated.backward_x(problem, kernel, z, x, bands)
+
+
+def _weigh_gated(problem: Problem, x: Array, z: Array, gate: Array, w: Array, how: How) -> None:
+    plan = choose(problem, "gated", how.max_memory, workers())
+
+    def bands(one: Callable[[int, int, int, int], None], rows: int) -> None:
+        height = problem.out[0]
+        places = [(n, top, min(top + rows, height)) for n in range(problem.batch) for top in range(0, height, rows)]
+
+        def several(into: int) -> None:
+            for place in places[into :: gated.SUMS]:
+                one(*place, into)
+
+        share(several, range(gated.SUMS), plan.workers)
+
+    gated.backward_w(problem, x, z, gate, w, bands)

@@ -63,7 +63,7 @@ def _knowing(problem: Problem, kernel: Weights, y: Array, exact: bool, how: How)
     terms = y.size * kernel.array.size // problem.outputs
     if not problem.finite and (how.method != "auto" or terms >= FEW):
         problem = problem._replace(finite=bool(np.isfinite(kernel.array).all()))
-    if problem.inputs == problem.outputs == 1 and not problem.upsampled and _worth_measuring(problem, how, terms):
+    if problem.inputs == problem.outputs == 1 and not problem.upsampled and not problem.planes and _worth_measuring(problem, how, terms):
         return _factored(problem, kernel, how, exact)
     return problem
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, asarray
+from sash.arrays import tensors
+from sash.arrays.numpy_ import asarray
 from sash.arrays.weights import Weights
 from sash.ops.adjoint import reverse, turned
 from sash.ops.arithmetic import How, carry_out
@@ -33,7 +34,7 @@ def conv(
     method: str = "auto",
     accuracy: str = "normwise",
     max_memory: int | None = None,
-) -> Array:
+) -> Any:
     """Convolution as networks have it (a correlation, summed over channels), with 1 to 4 spatial axes.
 
     ``y[n, o, j] = bias[o] + sum_{c, t} weight[o, c, t] * x[n, c, j * stride + t * dilation - before]``, c running over
@@ -81,6 +82,10 @@ def conv(
     Source: Dumoulin & Visin 2016, arXiv:1603.07285.
     """
     settings = Settings(stride, padding, dilation, groups, boundary, cval, data_format, method, accuracy, max_memory).plain()
+    if tensors(x, weight, bias):
+        from sash.ops import networks
+
+        return networks.conv(x, weight, bias, settings)
     x, weight = asarray("x", x), asarray("weight", weight)
     lay = settle(x.shape, x.dtype, weight.shape, weight.dtype, settings)
     x4, w4 = first(x, lay), first_weight(weight, lay)
@@ -109,7 +114,7 @@ def conv_transpose(
     method: str = "auto",
     accuracy: str = "normwise",
     max_memory: int | None = None,
-) -> Array:
+) -> Any:
     """Transposed convolution: exactly the adjoint of `conv` with the same settings, boundaries included.
 
     ``<conv(a, weight), x> = <a, conv_transpose(x, weight)>`` for every a of the result's shape.
@@ -161,6 +166,10 @@ def conv_transpose(
     settings = Settings(
         stride, padding, dilation, groups, boundary, 0.0, data_format, method, accuracy, max_memory, output_shape, output_padding
     ).plain()
+    if tensors(x, weight, bias):
+        from sash.ops import networks
+
+        return networks.conv_transpose(x, weight, bias, settings)
     x, weight = asarray("x", x), asarray("weight", weight)
     lay = settle_transposed(x.shape, x.dtype, weight.shape, weight.dtype, settings)
     x4, w4 = first(x, lay), first_weight(weight, lay)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sash.arrays import tensors
 from sash.arrays.numpy_ import Array, asarray
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError
@@ -31,7 +32,7 @@ def correlate(
     method: str = "auto",
     accuracy: str = "normwise",
     max_memory: int | None = None,
-) -> Array:
+) -> Any:
     """Slide a kernel over an array: every output is the sum of kernel times window (the kernel is not turned round).
 
     ``y[j] = sum_t kernel[t] * x[j * stride + t * dilation - before]``, on every slid axis.
@@ -90,6 +91,10 @@ def correlate(
     Sources: Dumoulin & Visin 2016, arXiv:1603.07285 (shape arithmetic); the accuracy bounds are in `sash.accuracy`.
     """
     settings = Settings(axes, stride, dilation, padding, boundary, cval, dtype, separable, method, accuracy, max_memory)
+    if tensors(x, kernel):
+        from sash.ops import tensors as family
+
+        return family.correlate(x, kernel, settings, False, correlate)
     return _filter(x, kernel, settings, turned=False)
 
 
@@ -108,7 +113,7 @@ def convolve(
     method: str = "auto",
     accuracy: str = "normwise",
     max_memory: int | None = None,
-) -> Array:
+) -> Any:
     """Convolution: `correlate` with the kernel turned round along every axis.
 
     ``y[j] = sum_t kernel[size - 1 - t] * x[j * stride + t * dilation - before]``; ``padding="full"`` with stride 1 is
@@ -136,6 +141,10 @@ def convolve(
     array([ 0,  1, 12, 23, 30])
     """
     settings = Settings(axes, stride, dilation, padding, boundary, cval, dtype, separable, method, accuracy, max_memory)
+    if tensors(x, kernel):
+        from sash.ops import tensors as family
+
+        return family.correlate(x, kernel, settings, True, convolve)
     return _filter(x, kernel, settings, turned=True)
 
 
@@ -153,7 +162,7 @@ def separable_filter(
     method: str = "auto",
     accuracy: str = "normwise",
     max_memory: int | None = None,
-) -> Array:
+) -> Any:
     """Correlate with the outer product of one 1-D kernel per axis, without ever forming it where that is slower.
 
     Parameters
@@ -186,15 +195,16 @@ def separable_filter(
            [-1, -2,  1]])
     """
     settings = Settings(axes, stride, dilation, padding, boundary, cval, dtype, "auto", method, accuracy, max_memory)
-    x = asarray("x", x)
     if not isinstance(kernels, Iterable):
         raise KindError(f"kernels={kernels!r} must be a sequence of 1-D kernels, one per axis to slide over.")
+    kernels = list(kernels)
+    if tensors(x, *kernels):
+        from sash.ops import tensors as family
+
+        return family.separable_filter(x, _checked(kernels), settings, separable_filter)
+    x = asarray("x", x)
     taps = [asarray(f"kernels[{i}]", k) for i, k in enumerate(kernels)]
-    for i, k in enumerate(taps):
-        if k.ndim != 1 or not k.size:
-            raise ArgumentError(f"kernels[{i}] has shape {k.shape}; each must be one axis of at least one tap.")
-    if not taps:
-        raise ArgumentError("kernels is empty; give one 1-D kernel per axis to slide over.")
+    _checked(taps)
     whole = all(k.dtype.kind in "biu" for k in taps)
     kind = np.dtype(np.int64) if whole else np.result_type(*taps)
     if kind.kind == "c" or not all(np.isfinite(k).all() for k in taps):  # channels of parts, and NaN, do not factor
@@ -204,6 +214,17 @@ def separable_filter(
     return over(
         x, Weights(None, (tuple(k if whole else k.astype(kind, copy=False) for k in taps),)), tuple(k.size for k in taps), kind, settings
     )
+
+
+def _checked(kernels: list[Any]) -> list[Any]:
+    """The kernels, each of one axis with at least one tap."""
+    for i, k in enumerate(kernels):
+        shape = tuple(np.shape(k))
+        if len(shape) != 1 or not shape[0]:
+            raise ArgumentError(f"kernels[{i}] has shape {shape}; each must be one axis of at least one tap.")
+    if not kernels:
+        raise ArgumentError("kernels is empty; give one 1-D kernel per axis to slide over.")
+    return kernels
 
 
 def _filter(x: Any, kernel: Any, settings: Settings, turned: bool) -> Array:

@@ -101,8 +101,7 @@ def settle_axes(axes: object, ndim: int, count: int | None, x: str = "x", slides
     return settled
 
 
-@lru_cache(maxsize=4096)
-def all_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, boundary: str) -> tuple[Axis, ...]:
+def fresh_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, boundary: str) -> tuple[Axis, ...]:
     """One Axis per axis of x: the window's where it slides, idle ones elsewhere."""
     slid = window.over([shape[a] for a in axes], boundary, axes)
     found = [Axis(n, 1, 1, 1, 0, n, "zero") for n in shape]
@@ -115,6 +114,9 @@ def all_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, boun
             raise ArgumentError(f"axis {a} of x has no samples, so boundary={boundary!r} has nothing to extend; use 'constant'.")
         found[a] = axis
     return tuple(found)
+
+
+all_axes = lru_cache(maxsize=4096)(fresh_axes)
 
 
 class Types(NamedTuple):

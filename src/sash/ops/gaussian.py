@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sash.arrays import tensors
 from sash.arrays.numpy_ import Array, asarray, settle_dtype, settle_number
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError
@@ -85,7 +86,7 @@ def gaussian_blur(
     method: str = "auto",
     accuracy: str = "normwise",
     max_memory: int | None = None,
-) -> Array:
+) -> Any:
     """Blur an array with a Gaussian, or take Gaussian derivatives of it; the result has x's shape.
 
     Parameters
@@ -128,6 +129,9 @@ def gaussian_blur(
 
     Sources: as `gaussian_kernel`.
     """
+    if tensors(x, sigma):
+        return _on_tensors(x, sigma, axes, Settings(boundary=boundary, cval=cval, dtype=dtype, method=method, accuracy=accuracy,
+                                                    max_memory=max_memory), order, truncate, size)  # fmt: skip
     x = asarray("x", x)
     where = settle_axes(axes, x.ndim, None)
     settled = _settle_all(sigma, order, truncate, size, len(where))
@@ -140,6 +144,21 @@ def gaussian_blur(
     if not where:
         return over(x, Weights(np.ones(())), (), compute, settings, rounded)
     return over(x, _weights(settled, where, x.ndim), tuple([taps for *_, taps in settled]), compute, settings, rounded)
+
+
+def _on_tensors(x: Any, sigma: Any, axes: Any, settings: Settings, order: Any, truncate: Any, size: Any) -> Any:
+    """`gaussian_blur` where x, or sigma, is a tensor."""
+    from sash.ops import tensors as family
+
+    where = settle_axes(axes, x.ndim, None)
+    values = sigma.tolist() if tensors(sigma) and size is None else (1.0 if tensors(sigma) else sigma)
+    settled = _settle_all(values, order, truncate, size, len(where))
+    told = {**settings._asdict(), "axes": axes, "order": order, "truncate": truncate, "size": size}
+    for name in ("stride", "dilation", "padding", "separable"):
+        del told[name]
+    if not where:
+        return x.clone()
+    return family.gaussian_blur(x, sigma, settled, settings._replace(axes=where, padding="same"), gaussian_blur, told)
 
 
 def _settle_all(sigma: Any, order: Any, truncate: Any, size: Any, count: int) -> tuple[tuple[float, int, int], ...]:
@@ -192,7 +211,7 @@ def check_range(x: np.dtype[Any], result: np.dtype[Any], order: Any, cval: Any) 
 
 def _each(name: str, value: Any, count: int) -> list[Any]:
     """One value per axis."""
-    if value is None or np.ndim(value) == 0:
+    if value is None or isinstance(value, (int, float)) or not hasattr(value, "__len__") or np.ndim(value) == 0:
         return [value] * count
     if len(value) != count:
         raise ArgumentError(f"{name}={value!r} has {len(value)} values for {count} axes; give one, or one per axis.")

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sash.arrays.numpy_ import Array, asarray, settle_number, sound
+from sash.axis import Axis
 from sash.errors import ArgumentError, KindError, unknown
-from sash.ops.filters import Types, all_axes, check_boundary, settle_types
+from sash.ops.filters import Types, check_boundary, fresh_axes, settle_types
 from sash.problem import Problem
 from sash.running import check_settings
 from sash.window import Window, ints, settle_padding
@@ -64,8 +65,50 @@ class Settings(NamedTuple):
         return self._replace(**changes) if changes else self
 
 
+class Fit(NamedTuple):
+    """A convolution's geometry: the forward axes, and the counts of both sides."""
+
+    axes: tuple[Axis, ...]
+    batch: int
+    inputs: int
+    outputs: int
+    groups: int
+    last: bool
+    """Channels stand last."""
+
+
+def fit(x: tuple[int, ...], weight: tuple[int, ...], settings: Settings) -> Fit:
+    """From shapes and settings to the geometry of `conv`; everything that does not fit is refused here."""
+    last, (n, c, *extents), (o, each, *sizes) = _axes_first(x, weight, settings)
+    groups = check_groups(settings.groups, o, "output channels of weight")
+    if each * groups != c:
+        raise ArgumentError(
+            f"weight takes {each} channels in each of {groups} groups, {each * groups} in all, and x has {c}; they must agree."
+        )
+    window = Window(tuple(sizes), stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
+    where = tuple(range(1, 1 + len(extents))) if last else tuple(range(2, 2 + len(extents)))
+    window.over(extents, names=where)
+    zero = settings.boundary == "constant" and settings.cval == 0
+    axes = fresh_axes(tuple(extents), tuple(range(len(extents))), window, "zero" if zero else settings.boundary)
+    return Fit(axes, n, c, o, groups, last)
+
+
+def fit_transposed(x: tuple[int, ...], weight: tuple[int, ...], settings: Settings) -> Fit:
+    """The same for `conv_transpose`: the geometry of the forward operation on the result's shape."""
+    last, (n, c, *extents), (o, each, *sizes) = _axes_first(x, weight, settings)
+    groups = check_groups(settings.groups, o, f"channels of weight's {'last' if last else 'first'} axis")
+    if o != c:
+        raise ArgumentError(f"weight takes {o} channels and x has {c}; they must agree (weight is that of the forward operation).")
+    window = Window(tuple(sizes), stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
+    shape = _transposed_extents(window, extents, sizes, settings)
+    axes = fresh_axes(shape, tuple(range(len(shape))), window, "zero" if settings.boundary == "constant" else settings.boundary)
+    # output_padding beyond the stride reaches positions that a longer forward result would read: not these outputs.
+    axes = tuple([a._replace(stop=a.start + (m - 1) * a.stride + a.reach) for a, m in zip(axes, extents, strict=True)])
+    return Fit(axes, n, each * groups, o, groups, last)
+
+
 class Layout(NamedTuple):
-    """A convolution in shapes and types: the forward Problem, and how arrays are laid out for it."""
+    """A convolution in shapes and types: the forward Problem, and how the result is laid out."""
 
     problem: Problem
     types: Types
@@ -82,45 +125,27 @@ class Layout(NamedTuple):
 
 @lru_cache(maxsize=2048, typed=True)
 def settle(x: tuple[int, ...], kind: np.dtype[Any], weight: tuple[int, ...], weight_kind: np.dtype[Any], settings: Settings) -> Layout:
-    """From shapes, element types and settings to a Layout of `conv`; everything that does not fit is refused here."""
-    last, (n, c, *extents), (o, each, *sizes) = _axes_first(x, weight, settings)
-    groups = _check_groups(settings.groups, o, "output channels of weight")
-    if each * groups != c:
-        raise ArgumentError(
-            f"weight takes {each} channels in each of {groups} groups, {each * groups} in all, and x has {c}; they must agree."
-        )
-    window = Window(tuple(sizes), stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
-    where = tuple(range(1, 1 + len(extents))) if last else tuple(range(2, 2 + len(extents)))
-    window.over(extents, names=where)
-    zero = settings.boundary == "constant" and settings.cval == 0
-    axes = all_axes(tuple(extents), tuple(range(len(extents))), window, "zero" if zero else settings.boundary)
-    types = settle_types(kind, weight_kind, None)
-    problem = _problem(axes, n, c, o, groups, kind, types, settings)
-    return Layout(problem, types, _shape(n, o, problem.out, last), o, last, _settle_cval(settings.cval, types), _stored(types))
+    """From shapes, element types and settings to a Layout of `conv`."""
+    found, types = fit(x, weight, settings), settle_types(kind, weight_kind, None)
+    problem = _problem(found, kind, types, settings)
+    cval = _settle_cval(settings.cval, types)
+    return Layout(problem, types, _shape(found, found.outputs, problem.out), found.outputs, found.last, cval, _stored(types))
 
 
 @lru_cache(maxsize=2048, typed=True)
 def settle_transposed(
     x: tuple[int, ...], kind: np.dtype[Any], weight: tuple[int, ...], weight_kind: np.dtype[Any], settings: Settings
 ) -> Layout:
-    """The same for `conv_transpose`; the Problem is that of the forward operation on the result's shape."""
-    last, (n, c, *extents), (o, each, *sizes) = _axes_first(x, weight, settings)
-    groups = _check_groups(settings.groups, o, "channels of weight's first axis" if not last else "channels of weight's last axis")
-    if o != c:
-        raise ArgumentError(f"weight takes {o} channels and x has {c}; they must agree (weight is that of the forward operation).")
-    window = Window(tuple(sizes), stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
-    shape = _transposed_extents(window, extents, sizes, settings)
-    axes = all_axes(shape, tuple(range(len(shape))), window, "zero" if settings.boundary == "constant" else settings.boundary)
-    # output_padding beyond the stride reaches positions that a longer forward result would read: not these outputs.
-    axes = tuple([a._replace(stop=a.start + (m - 1) * a.stride + a.reach) for a, m in zip(axes, extents, strict=True)])
-    types = settle_types(kind, weight_kind, None)
-    problem = _problem(axes, n, each * groups, o, groups, kind, types, settings)._replace(source=types.result.name)
-    return Layout(problem, types, _shape(n, each * groups, shape, last), each * groups, last, 0, _stored(types))
+    """The same for `conv_transpose`."""
+    found, types = fit_transposed(x, weight, settings), settle_types(kind, weight_kind, None)
+    problem = _problem(found, kind, types, settings)._replace(source=types.result.name)
+    extents = tuple([a.n for a in found.axes])
+    return Layout(problem, types, _shape(found, found.inputs, extents), found.inputs, found.last, 0, _stored(types))
 
 
-def _problem(axes: Any, n: int, c: int, o: int, groups: int, kind: np.dtype[Any], types: Types, settings: Settings) -> Problem:
+def _problem(found: Fit, kind: np.dtype[Any], types: Types, settings: Settings) -> Problem:
     return Problem(
-        axes, n, c, o, groups, dtype=types.compute, source=kind.name, result=_stored(types).name, finite=types.exact,
+        *found[:5], dtype=types.compute, source=kind.name, result=_stored(types).name, finite=types.exact,
         elementwise=settings.accuracy == "elementwise",
     )  # fmt: skip
 
@@ -143,7 +168,7 @@ def _axes_first(x: tuple[int, ...], weight: tuple[int, ...], settings: Settings)
     return False, x, weight
 
 
-def _check_groups(groups: Any, channels: int, what: str) -> int:
+def check_groups(groups: Any, channels: int, what: str) -> int:
     if not isinstance(groups, int) or groups < 1:
         raise ArgumentError(f"groups={groups!r} must be an int of at least 1.")
     if channels % groups:
@@ -151,8 +176,8 @@ def _check_groups(groups: Any, channels: int, what: str) -> int:
     return groups
 
 
-def _shape(n: int, channels: int, extents: tuple[int, ...], last: bool) -> tuple[int, ...]:
-    return (n, *extents, channels) if last else (n, channels, *extents)
+def _shape(found: Fit, channels: int, extents: tuple[int, ...]) -> tuple[int, ...]:
+    return (found.batch, *extents, channels) if found.last else (found.batch, channels, *extents)
 
 
 def _stored(types: Types) -> np.dtype[Any]:
@@ -230,12 +255,17 @@ def first_weight(weight: Array, lay: Layout) -> Array:
     return np.moveaxis(weight, (-1, -2), (0, 1)) if lay.last else weight
 
 
+def settle_bias_shape(bias: Any, channels: int) -> None:
+    """One value per output channel."""
+    if bias is not None and tuple(bias.shape) != (channels,):
+        raise ArgumentError(f"bias has shape {tuple(bias.shape)} and there are {channels} output channels; give ({channels},).")
+
+
 def settle_bias(bias: Any, lay: Layout) -> Array | None:
     if bias is None:
         return None
     found = asarray("bias", bias)
-    if found.shape != (lay.channels,):
-        raise ArgumentError(f"bias has shape {found.shape} and there are {lay.channels} output channels; give ({lay.channels},).")
+    settle_bias_shape(found, lay.channels)
     if found.dtype.kind == "c" and lay.types.result.kind != "c":
         raise KindError(f"bias is {found.dtype}, but the result is {lay.types.result}; use a real bias.")
     if lay.types.exact and found.dtype.kind not in "biu":

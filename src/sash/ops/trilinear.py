@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sash.arrays.torch_ import TYPES, array, tensor
 from sash.arrays.weights import Weights
+from sash.errors import KindError
 from sash.methods import native
 from sash.ops.adjoint import reverse, turned, weigh
 from sash.ops.arithmetic import carry_out, per_axis
@@ -39,7 +40,7 @@ def run(
     """
     if torch.compiler.is_compiling():
         return traced(form, wants, a, b, shape, bias, gate)
-    if not _watched(a, b, bias):
+    if not watched(a, b, bias):
         return respond(form, wants, a, b, shape, bias, gate)
     if not all([t is None or type(t) in (Tensor, torch.nn.Parameter) or _transformed() for t in (a, b, bias)]):
         return traced(form, wants, a, b, shape, bias, gate)
@@ -50,11 +51,13 @@ def run(
 def traced(form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int], bias: Tensor | None, gate: Tensor | None) -> Tensor:
     """The operation as a node of a graph."""
     numbers, words = form.encode()
-    found: Tensor = node(a, b, bias, gate, wants, list(shape), numbers, words, float(form.cval.real))
+    if isinstance(form.cval, complex):
+        raise KindError(f"cval={form.cval!r} is complex, which a traced graph cannot hold; pad x yourself.")
+    found: Tensor = node(a, b, bias, gate, wants, list(shape), numbers, words, float(form.cval))
     return found
 
 
-def _watched(*operands: Tensor | None) -> bool:
+def watched(*operands: Tensor | None) -> bool:
     """Whether anyone wants to know how the result came about."""
     grad = torch.is_grad_enabled()
     for t in operands:
@@ -112,7 +115,7 @@ def _kernel(form: Form, taps: Any, back: bool, gate: Any, axes: int) -> Weights:
         cuts = np.cumsum([a.size for a in form.axes])[:-1]
         kernels = [k[::-1] if back else k for k in np.split(taps, cuts)]
         return Weights(None, (per_axis(dict(enumerate(kernels)), axes),), spread=True)
-    return Weights(turned(taps, form.groups, axes) if back else taps, gate=gate)
+    return Weights(turned(taps, form.groups, axes) if back and gate is None else taps, gate=gate)
 
 
 def _goes_native(problem: Problem, form: Form) -> bool:

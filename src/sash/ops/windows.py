@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, asarray
+from sash.arrays import tensors
+from sash.arrays.numpy_ import asarray
 from sash.ops.filters import settle_axes
 from sash.window import Window, ints
 
 
-def windows(x: Any, size: Any, *, axes: Any = None, stride: Any = 1, dilation: Any = 1) -> Array:
+def windows(x: Any, size: Any, *, axes: Any = None, stride: Any = 1, dilation: Any = 1) -> Any:
     """A view of every window of x: no copy, whatever the overlap.
 
     Parameters
@@ -42,8 +43,13 @@ def windows(x: Any, size: Any, *, axes: Any = None, stride: Any = 1, dilation: A
     >>> sash.windows(np.arange(6), 3, stride=2).tolist()
     [[0, 1, 2], [2, 3, 4]]
     """
-    x = asarray("x", x)
     sizes = ints("size", size)
+    if tensors(x):
+        from sash.ops import tensors as family
+
+        where = settle_axes(axes, x.ndim, len(sizes) if isinstance(sizes, tuple) else None, slides="the window")
+        return family.windows(x, sizes, where, stride, dilation)
+    x = asarray("x", x)
     where = settle_axes(axes, x.ndim, len(sizes) if isinstance(sizes, tuple) else None, slides="the window")
     window = Window(sizes, stride=stride, dilation=dilation)
     slid = window.over([x.shape[a] for a in where], "zero", where)

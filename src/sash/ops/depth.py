@@ -1,0 +1,394 @@
+"""2.5-D convolution: each tap of a window reads the plane of weights that its depth, beside the centre's, falls into.
+
+    x (N, C, H, W)   depth (N, H, W)   weight (L, O, C/groups, h, w)   planes (N, h, w, OH, OW), int8   y (N, O, OH, OW)
+With the centre's depth z and r = spacing * dilation / focal, plane l takes the depths in [e_l, e_{l+1}) with
+e_m = z (1 + (m - L/2) r): bins as deep as the taps are far apart.  Depth makes the plane map and goes no further.
+Source: Xing, Wang, Chen & Zeng 2019, 2.5D Convolution for RGB-D Semantic Segmentation, ICIP, doi:10.1109/ICIP.2019.8803757.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sash.arrays import tensors
+from sash.arrays.numpy_ import Array, asarray
+from sash.arrays.weights import Weights
+from sash.axis import Axis
+from sash.errors import ArgumentError, KindError, unknown
+from sash.ops.arithmetic import How, carry_out
+from sash.ops.layout import check_groups, settle_bias_shape, straight
+from sash.problem import Problem
+from sash.running import check_settings
+from sash.tiles import share, workers
+from sash.window import Window, ints, settle_padding
+
+MISSING = ("center", "drop")
+MOST = 100
+"""Planes at most."""
+
+
+def conv2_5d(
+    x: Any,
+    depth: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    focal: Any = None,
+    spacing: float = 1.0,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    missing: str = "center",
+    method: str = "auto",
+    accuracy: str = "normwise",
+    max_memory: int | None = None,
+) -> Any:
+    """Convolution of an RGB-D image with weights in L planes; a tap's depth chooses the plane, nothing else is multiplied.
+
+    ``y[n, o, i, j] = bias[o] + sum over taps and c of weight[plane(tap), o, c, tap] * x[n, c, tap]``; a tap whose depth
+    lies outside all L bins adds nothing. It takes the multiply-adds of one plain convolution, not of L.
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W), floating
+    depth : array, (N, H, W) or (N, 1, H, W), floating; or int8 planes from `depth_planes`
+        Distance along the optical axis, in any unit, at x's resolution. 0, negative, NaN and infinity are missing.
+    weight : array, (L, O, C/groups, h, w)
+        Plane 0 is the nearest. h and w are odd.
+    bias : array, (O,), optional
+    focal : number, or one per image
+        Focal length in pixels of the image that it was calibrated on (the geometric mean where fx and fy differ).
+        Needed unless `depth` is a plane map.
+    spacing : default 1
+        Pixels of that image per step of x: 4 where x is a feature map at a quarter of its resolution.
+    stride, padding, dilation, groups
+        As in `conv`; padding reads nothing. Unequal dilations enter the bins by their geometric mean.
+    missing : {"center", "drop"}, default "center"
+        A tap without depth, or below a centre without depth, reads the middle plane (locally a plain convolution; L must
+        be odd), or nothing.
+    method, accuracy, max_memory
+        As in `correlate`.
+
+    Returns
+    -------
+    array, (N, O, OH, OW)
+
+    Raises
+    ------
+    ArgumentError, KindError, MemoryLimit
+        Anything that does not fit, a depth that is missing everywhere, a focal length that is not above 0.
+
+    Examples
+    --------
+    >>> import numpy as np, sash
+    >>> x, depth = np.ones((1, 2, 5, 5)), np.full((1, 5, 5), 2.0)
+    >>> weight = np.stack([np.full((4, 2, 3, 3), v) for v in (0.0, 1.0, 5.0)])      # a flat wall: all in the middle plane
+    >>> sash.conv2_5d(x, depth, weight, focal=500.0)[0, 0]
+    array([[18., 18., 18.],
+           [18., 18., 18.],
+           [18., 18., 18.]])
+
+    Source: as this module.
+    """
+    check_settings(method, accuracy, max_memory)
+    settings = Settings(focal, spacing, stride, padding, dilation, missing)
+    if tensors(x, depth, weight, bias):
+        from sash.ops import planar
+
+        return planar.conv2_5d(x, depth, weight, bias, settings, groups, method, accuracy, max_memory)
+    x, depth, weight = asarray("x", x), asarray("depth", depth), asarray("weight", weight)
+    axes = check(x.shape, weight.shape, groups, settings)
+    for name, a in (("x", x), ("weight", weight)):
+        if a.dtype.kind != "f":
+            raise KindError(f"{name} is {a.dtype}; 2.5-D convolution takes floats ({name}.astype('float32')).")
+    bias = None if bias is None else asarray("bias", bias)
+    settle_bias_shape(bias, weight.shape[1])
+    gate = plane_map(depth, x.shape, weight.shape, axes, settings)
+    compute = "float64" if x.dtype == np.float64 else "float32"
+    problem = Problem(
+        axes, x.shape[0], x.shape[1], weight.shape[1], groups, dtype=compute, source=x.dtype.name, result=compute,
+        elementwise=accuracy == "elementwise", planes=weight.shape[0],
+    )  # fmt: skip
+    y = np.empty((x.shape[0], weight.shape[1], *problem.out), compute)
+    kernel = Weights(weight, bias=None if bias is None else bias.astype(compute, copy=False), gate=gate)
+    carry_out(straight(problem, x), x, kernel, y, 0, False, How(False, method, max_memory))
+    return y.astype(x.dtype, copy=False)
+
+
+def depth_planes(
+    depth: Any,
+    size: Any,
+    *,
+    planes: int = 3,
+    focal: Any,
+    spacing: float = 1.0,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    missing: str = "center",
+) -> Any:
+    """Which plane each tap of each window reads: made once, shared by all layers of the same geometry.
+
+    Parameters
+    ----------
+    depth : array, (N, H, W) or (N, 1, H, W), floating
+        As in `conv2_5d`.
+    size : int or (h, w)
+        Taps of the window, odd.
+    planes : int, default 3
+        L, from 1 to 100; odd for ``missing="center"``.
+    focal, spacing, stride, padding, dilation, missing
+        As in `conv2_5d`.
+
+    Returns
+    -------
+    array, (N, h, w, OH, OW), int8
+        0 (nearest) to L - 1; -1 reads nothing (outside all bins, or outside the image).
+
+    Raises
+    ------
+    ArgumentError, KindError
+        As `conv2_5d`.
+
+    Examples
+    --------
+    >>> import numpy as np, sash
+    >>> ramp = np.linspace(1.0, 1.02, 5)[None, None] * np.ones((1, 3, 1))
+    >>> sash.depth_planes(ramp, (1, 3), focal=200.0)[0, 0, :, 0]
+    array([[1, 1, 1],
+           [1, 1, 1],
+           [2, 2, 1]], dtype=int8)
+    """
+    settings = Settings(focal, spacing, stride, padding, dilation, missing)
+    if tensors(depth, focal):
+        from sash.ops import planar
+
+        return planar.depth_planes(depth, size, planes, settings)
+    depth = asarray("depth", depth)
+    axes = geometry(depth.shape, size, planes, settings)
+    return made(settle_depth(depth, depth.shape[0], depth.shape[-2:]), axes, planes, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthReport:
+    """What depth did to the taps: shares of all N h w OH OW of them, which sum to 1."""
+
+    planes: tuple[float, ...]
+    """Per plane, nearest first: taps with depth (and a centre with depth) that fell into its bin."""
+    outside: float
+    """In no bin: they read nothing."""
+    missing: float
+    """Without depth, or below a centre without depth."""
+    padding: float
+    """Outside the image."""
+
+    def __str__(self) -> str:
+        rows = [(f"plane {i}", v) for i, v in enumerate(self.planes)]
+        rows += [("outside all bins", self.outside), ("missing depth", self.missing), ("padding", self.padding)]
+        return "\n".join(f"{name:<17}{100 * v:6.2f} %" for name, v in rows)
+
+
+def depth_report(
+    depth: Any,
+    size: Any,
+    *,
+    planes: int = 3,
+    focal: Any,
+    spacing: float = 1.0,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    missing: str = "center",
+) -> DepthReport:
+    """How many taps read which plane, none, have no depth, or lie in the padding.
+
+    Parameters
+    ----------
+    depth, size, planes, focal, spacing, stride, padding, dilation, missing
+        As in `depth_planes`.
+
+    Returns
+    -------
+    DepthReport
+        Shares of all taps; printable.
+
+    Raises
+    ------
+    ArgumentError, KindError
+        As `depth_planes`.
+
+    Examples
+    --------
+    >>> import numpy as np, sash
+    >>> print(sash.depth_report(np.ones((1, 4, 4)), 3, focal=500.0))
+    plane 0            0.00 %
+    plane 1          100.00 %
+    plane 2            0.00 %
+    outside all bins   0.00 %
+    missing depth      0.00 %
+    padding            0.00 %
+    """
+    settings = Settings(focal, spacing, stride, padding, dilation, missing)
+    if tensors(depth, focal):
+        from sash.ops import planar
+
+        depth, settings = planar.as_arrays(depth, settings)
+    depth = asarray("depth", depth)
+    axes = geometry(depth.shape, size, planes, settings)
+    depth = settle_depth(depth, depth.shape[0], depth.shape[-2:])
+    gate = made(depth, axes, planes, settings)
+    known = np.isfinite(depth) & (depth > 0)
+    there = [[_inside(axis, t) for t in range(axis.size)] for axis in axes]
+    centre = _seen(known, [row[len(row) // 2] for row in there])
+    counts, inside = np.zeros(planes + 2), 0
+    for place in np.ndindex(*gate.shape[1:3]):
+        reads = [row[t] for row, t in zip(there, place, strict=True)]
+        real = np.logical_and.outer(reads[0] >= 0, reads[1] >= 0)
+        sure = _seen(known, reads) & centre
+        found = gate[(slice(None), *place)]
+        counts[:-1] += np.bincount(np.where(found[sure] < 0, planes, found[sure]), minlength=planes + 1)
+        inside += int(real.sum()) * len(depth)
+        counts[-1] += int((real & ~sure).sum())
+    shares = [float(v) / gate.size for v in counts]
+    return DepthReport(tuple(shares[:planes]), shares[planes], shares[-1], 1 - inside / gate.size)
+
+
+def _inside(axis: Axis, t: int) -> Array:
+    """The sample that tap t of each output reads; -1: none."""
+    at = axis.start + t * axis.dilation + np.arange(axis.out) * axis.stride
+    return np.where((at >= 0) & (at < axis.n), at, -1)
+
+
+def _seen(flag: Array, reads: list[Array]) -> Array:
+    """`flag` (N, H, W) at these rows and columns, False outside."""
+    found = flag[:, reads[0][:, None], reads[1]]
+    return found & np.logical_and.outer(reads[0] >= 0, reads[1] >= 0)
+
+
+class Settings(NamedTuple):
+    """What makes the plane map, beside depth and the weights' shape."""
+
+    focal: Any
+    spacing: Any
+    stride: Any
+    padding: Any
+    dilation: Any
+    missing: Any
+
+
+def check(x: tuple[int, ...], weight: tuple[int, ...], groups: Any, settings: Settings) -> tuple[Axis, Axis]:
+    """The axes of a 2.5-D convolution of these shapes; refuses what does not fit."""
+    if len(x) != 4:
+        raise ArgumentError(f"x has {len(x)} axes; 2.5-D convolution takes (N, C, H, W).")
+    if len(weight) != 5:
+        raise ArgumentError(f"weight has {len(weight)} axes; 2.5-D convolution takes (planes, O, C/groups, h, w).")
+    check_groups(groups, weight[1], "output channels of weight")
+    if weight[2] * groups != x[1]:
+        raise ArgumentError(
+            f"weight takes {weight[2]} channels in each of {groups} groups, {weight[2] * groups} in all, and x has {x[1]}; they must agree."
+        )
+    return geometry(x, weight[3:], weight[0], settings)
+
+
+def geometry(shape: tuple[int, ...], size: Any, planes: Any, settings: Settings) -> tuple[Axis, Axis]:
+    """The two axes that the window slides over, the last two of `shape`; refuses what no plane map can be made for."""
+    if settings.missing not in MISSING:
+        raise unknown("missing", settings.missing, MISSING)
+    if not isinstance(planes, int) or not 1 <= planes <= MOST:
+        raise ArgumentError(f"planes={planes!r} must be an int from 1 to {MOST}.")
+    if settings.missing == "center" and planes % 2 == 0:
+        raise ArgumentError(f"missing='center' needs a middle plane, and {planes} planes have none; use {planes + 1}, or missing='drop'.")
+    sizes = ints("size", size)
+    sizes = sizes if isinstance(sizes, tuple) else (sizes, sizes)
+    if len(sizes) != 2:
+        raise ArgumentError(f"size={size!r} has {len(sizes)} values; the window slides over two axes.")
+    for k in sizes:
+        if k < 1 or k % 2 == 0:
+            raise ArgumentError(f"a window of {sizes[0]}x{sizes[1]} has no centre: every extent must be odd, and {k} is not; use {k + 1}.")
+    if len(shape) not in (3, 4):
+        raise ArgumentError(f"depth has {len(shape)} axes; give (N, H, W) or (N, 1, H, W).")
+    window = Window(sizes, stride=settings.stride, dilation=settings.dilation, padding=settle_padding(settings.padding))
+    y, x = window.over(shape[-2:], names=(len(shape) - 2, len(shape) - 1))
+    return y, x
+
+
+def settle_depth(depth: Array, count: int, extents: tuple[int, ...]) -> Array:
+    """Depth as (N, H, W); refuses another size or type, and one that is missing everywhere."""
+    if depth.dtype.kind != "f":
+        raise KindError(f"depth is {depth.dtype}; give floats (in any unit), or int8 planes (N, h, w, OH, OW) from depth_planes.")
+    if depth.ndim == 4 and depth.shape[1] == 1:
+        depth = depth[:, 0]
+    if depth.shape != (count, *extents):
+        raise ArgumentError(f"depth has shape {depth.shape} and x needs {(count, *extents)}: one depth per image and pixel of x.")
+    if not (np.isfinite(depth) & (depth > 0)).any():
+        raise ArgumentError(f"depth holds no finite value above 0 in {depth.size} pixels: all is missing; use conv, or another depth.")
+    return depth
+
+
+def ratios(focal: Any, count: int, settings: Settings) -> Array:
+    """r per image: the depth of a bin at distance 1."""
+    if focal is None:
+        raise ArgumentError("focal is needed: the focal length in pixels (or give int8 planes from depth_planes in place of depth).")
+    found = np.asarray(focal, np.float64)
+    if found.ndim > 1 or (found.ndim == 1 and len(found) not in (1, count)):
+        raise ArgumentError(f"focal has shape {found.shape} and there are {count} images; give one number, or one per image.")
+    if not (np.isfinite(found) & (found > 0)).all():
+        raise ArgumentError(f"focal={focal!r} must be finite and above 0 (pixels).")
+    spacing = float(settings.spacing)
+    if not 0 < spacing < float("inf"):
+        raise ArgumentError(f"spacing={settings.spacing!r} must be finite and above 0 (pixels per step).")
+    steps = ints("dilation", settings.dilation)
+    down, across = steps if isinstance(steps, tuple) else (steps, steps)
+    return np.broadcast_to(spacing * np.sqrt(down * across) / found, (count,))
+
+
+def made(depth: Array, axes: tuple[Axis, Axis], planes: int, settings: Settings) -> Array:
+    """The plane map of depth (N, H, W)."""
+    from sash.kernels.cpu.gated import planes as graded
+
+    y, x = axes
+    steps = ratios(settings.focal, len(depth), settings)
+    depth = np.array(depth, np.float64 if depth.dtype == np.float64 else np.float32, order="C")
+    gate = np.empty((len(depth), y.size, x.size, y.out, x.out), np.int8)
+    middle = (planes - 1) // 2 if settings.missing == "center" else -1
+    down, across = ((a.stride, a.dilation, -a.start, a.size) for a in axes)
+    taps, area = y.size * x.size, y.out * x.out
+    rows = max(1, min(y.out, (1 << 17) // max(x.out, 1)))
+
+    def one(place: tuple[int, int]) -> None:
+        n, top = place
+        at = n * taps * area + top * x.out
+        graded(
+            depth[n].reshape(-1), gate.reshape(-1), at, area, x.out, (top, min(top + rows, y.out)), (0, x.out),
+            (depth.shape[1], depth.shape[2]),
+            down, across, float(steps[n]), planes, middle,
+        )  # fmt: skip
+
+    if gate.size:
+        share(one, [(n, top) for n in range(len(depth)) for top in range(0, y.out, rows)], workers())
+    return gate
+
+
+def plane_map(depth: Array, x: tuple[int, ...], weight: tuple[int, ...], axes: tuple[Axis, Axis], settings: Settings) -> Array:
+    """The plane map of a convolution: made from depth, or the one that is given, if it fits."""
+    if depth.dtype == np.int8 and depth.ndim == 5:
+        check_map(depth.shape, x, weight, axes)
+        if depth.size and (depth.max() >= weight[0] or depth.min() < -1):
+            raise ArgumentError(
+                f"planes go from {depth.min()} to {depth.max()}, and weight has {weight[0]}: they must be -1 to {weight[0] - 1}."
+            )
+        return depth
+    return made(settle_depth(depth, x[0], x[2:]), axes, weight[0], settings)
+
+
+def check_map(given: tuple[int, ...], x: tuple[int, ...], weight: tuple[int, ...], axes: tuple[Axis, Axis]) -> None:
+    """A plane map must be that of the same geometry."""
+    wanted = (x[0], *weight[3:], *[a.out for a in axes])
+    if tuple(given) != wanted:
+        raise ArgumentError(
+            f"planes have shape {tuple(given)} and this convolution needs {wanted}; make them with the same size and steps."
+        )

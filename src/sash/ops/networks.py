@@ -1,0 +1,75 @@
+"""Convolutions of networks on tensors.
+
+    x (N, C, *S)   weight (O, C/groups, *K)   y (N, O, *out)       or channels last, as views
+One Form per call, made from shapes; it is kept, and while a graph is traced made anew.
+Imports: PyTorch, trilinear, form, layout, tensors.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sash.errors import ArgumentError
+from sash.ops.form import Form, Slid
+from sash.ops.layout import Settings, fit, fit_transposed
+from sash.ops.tensors import RESULTS, gathered
+from sash.ops.trilinear import run
+
+
+def conv(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor:
+    """`conv`."""
+    x, weight, bias = settled(*gathered(x=x, weight=weight, bias=bias))
+    form, last, _ = _form(x, weight, bias, settings, False)
+    if last:
+        return run(form, "y", x.movedim(-1, 1), weight.movedim((-1, -2), (0, 1)), (), bias).movedim(1, -1)
+    return run(form, "y", x, weight, (), bias)
+
+
+def conv_transpose(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor:
+    """`conv_transpose`: x's side of the forward operation."""
+    z, weight, bias = settled(*gathered(x=x, weight=weight, bias=bias))
+    form, last, shape = _form(z, weight, bias, settings, True)
+    if last:
+        return run(form, "x", weight.movedim((-1, -2), (0, 1)), z.movedim(-1, 1), shape, bias).movedim(1, -1)
+    return run(form, "x", weight, z, shape, bias)
+
+
+def settled(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """All of the result's type; under autocast of its type, as PyTorch's convolutions are."""
+    if torch.is_autocast_enabled(x.device.type) and x.is_floating_point() and x.dtype != torch.float64:
+        kind = torch.get_autocast_dtype(x.device.type)
+    elif x.dtype == weight.dtype and (bias is None or bias.dtype == x.dtype):
+        return x, weight, bias
+    else:
+        kind = RESULTS[x.dtype, weight.dtype]
+    if not (kind.is_floating_point or kind.is_complex):
+        return x, weight, bias
+    return x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
+
+
+def _form(x: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings, transposed: bool) -> tuple[Form, bool, tuple[Any, ...]]:
+    """The Form; whether channels stand last; for the transposed operation the shape of its result, channels first."""
+    made = _made if torch.compiler.is_compiling() else _kept
+    return made(tuple(x.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape), settings, transposed)
+
+
+def _made(
+    x: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None, settings: Settings, transposed: bool
+) -> tuple[Form, bool, tuple[Any, ...]]:
+    found = fit_transposed(x, weight, settings) if transposed else fit(x, weight, settings)
+    channels = found.inputs if transposed else found.outputs
+    if bias is not None and bias != (channels,):
+        raise ArgumentError(f"bias has shape {bias} and there are {channels} output channels; give ({channels},).")
+    axes = tuple([Slid(a.size, a.stride, a.dilation, -a.start, a.stop - a.n) for a in found.axes])
+    form = Form(
+        axes, found.groups, False, settings.boundary, settings.cval, "auto", settings.method, settings.accuracy, settings.max_memory
+    )
+    shape = (found.batch, found.inputs, *[a.n for a in found.axes]) if transposed else ()
+    return form, found.last, shape
+
+
+_kept = lru_cache(maxsize=2048, typed=True)(_made)
