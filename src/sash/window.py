@@ -97,17 +97,21 @@ class Window:
         >>> Window(3, stride=2, padding="valid").input_shapes((64,))
         (range(129, 131),)
         """
+        return tuple([range(max(low, 0), max(high, -1) + 1) for low, high in self.input_bounds(output_shape)])
+
+    def input_bounds(self, output_shape: int | Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """The same as bounds, both included; the lower one may be below 0, and the upper one below the lower."""
         found = []
         for i, (m, size, stride, dilation) in enumerate(self._each("output_shape", output_shape)):
             if self.padding in ("same", "same_lower"):
-                low, high = (m - 1) * stride + 1, m * stride
-            elif m == 0:
-                low, high = 0, -1
-            else:
-                reach = dilation * (size - 1) + 1
-                low = (m - 1) * stride + reach - sum(self._pads(i, 0, reach, stride))
-                high = low + stride - 1
-            found.append(range(max(low, 0), max(high, -1) + 1))
+                found.append(((m - 1) * stride + 1, m * stride))
+                continue
+            if m == 0:
+                found.append((0, -1))
+                continue
+            reach = dilation * (size - 1) + 1
+            low = (m - 1) * stride + reach - sum(self._pads(i, 0, reach, stride))
+            found.append((low, low + stride - 1))
         return tuple(found)
 
     def over(self, shape: int | Sequence[int], boundary: str = "zero", names: Sequence[int] | None = None) -> tuple[Axis, ...]:
@@ -177,6 +181,8 @@ def ints(name: str, value: object) -> Ints:
 def _index(value: object) -> int:
     if isinstance(value, bool):
         raise TypeError
+    if isinstance(value, int):  # (of a size that is a symbol, index would make a constant)
+        return value
     return index(value)  # type: ignore[arg-type]
 
 

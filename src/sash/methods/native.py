@@ -119,7 +119,7 @@ def forward(problem: Problem, x: torch.Tensor, w: torch.Tensor, bias: torch.Tens
 
 
 def backward_x(problem: Problem, w: torch.Tensor, z: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """x's side: (N, C, *S); a bias only where the padding is PyTorch's own."""
+    """x's side: (N, C, *S)."""
     import torch
 
     from sash.arrays import torch_
@@ -128,9 +128,13 @@ def backward_x(problem: Problem, w: torch.Tensor, z: torch.Tensor, bias: torch.T
     inner = problem if symmetric else _moved(problem, [a.stop - a.start for a in problem.axes])
     kept = [inner.axes[i] for i in _kept(problem)]
     more = [a.n - ((a.out - 1) * a.stride + 2 * a.start + a.reach) for a in kept]
-    x = torch.convolution(_merged(problem, z), _squeezed(problem, w), bias, *_numbers(inner), True, more, problem.groups)
+    own = bias if symmetric else None
+    x = torch.convolution(_merged(problem, z), _squeezed(problem, w), own, *_numbers(inner), True, more, problem.groups)
     x = x.reshape(problem.batch, problem.inputs, *[a.n for a in inner.axes])
-    return x if symmetric else torch_.spill(x, problem.axes)
+    if not symmetric:
+        x = torch_.spill(x, problem.axes)
+        x = x if bias is None else x.add_(bias.reshape(-1, *[1] * len(problem.axes)))
+    return x
 
 
 def backward_w(problem: Problem, x: torch.Tensor, z: torch.Tensor, cval: complex) -> torch.Tensor:

@@ -52,10 +52,11 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
     bias, kernel = kernel.bias, Weights(kernel.array, kernel.terms, spread=kernel.spread, gate=kernel.gate)
     frame = np.empty((*x.shape[:2], *back.out), np.float32 if x.dtype == np.float16 else x.dtype)
     carry_out(back._replace(result=frame.real.dtype.name), z, kernel, frame, 0, exact, how)
-    folded = fold(problem, frame)
-    if bias is not None:
-        folded += bias.reshape(-1, *[1] * len(problem.axes))
-    np.copyto(x, folded, casting="unsafe")
+    with np.errstate(all="ignore"):
+        folded = fold(problem, frame)
+        if bias is not None:
+            folded += bias.reshape(-1, *[1] * len(problem.axes))
+        np.copyto(x, folded, casting="unsafe")
 
 
 def fold(problem: Problem, frame: Any) -> Any:

@@ -41,6 +41,7 @@ def carry_out(problem: Problem, x: Array, kernel: Weights, y: Array, cval: compl
     if exact:
         problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
         cval = within(int(cval.real), problem.dtype)
+        _check_bias(problem, kernel.bias)
     elif problem.dtype == "float32" and _too_tall(kernel):
         problem = problem._replace(dtype="float64", straight=False)  # such taps are infinite in float32
     if y.dtype.kind == "c":
@@ -54,6 +55,15 @@ def carry_out(problem: Problem, x: Array, kernel: Weights, y: Array, cval: compl
             y += kernel.bias.reshape(-1, *[1] * (y.ndim - 2))
         return
     run(problem, x, kernel, y, cval=cval.real, method=how.method, max_memory=how.max_memory)
+
+
+def _check_bias(problem: Problem, bias: Array | None) -> None:
+    """An exact result must hold its bias too."""
+    most = 0 if bias is None or not bias.size else max(abs(int(bias.min())), abs(int(bias.max())))
+    if most and (1 << problem.bits) + most >= 1 << 63:
+        raise OverflowRisk(
+            f"with a bias of up to {most}, results of up to {problem.bits} bits might not fit int64; use floats, or smaller numbers."
+        )
 
 
 def _knowing(problem: Problem, kernel: Weights, y: Array, exact: bool, how: How) -> Problem:

@@ -95,7 +95,8 @@ def conv(
     if y.size:
         how = How(method=settings.method, max_memory=settings.max_memory)
         carry_out(problem, x4, kernel, first(y, lay), lay.cval, lay.types.exact, how)
-    return y.astype(lay.types.result, copy=False)
+    with np.errstate(over="ignore"):
+        return y.astype(lay.types.result, copy=False)
 
 
 def conv_transpose(
@@ -178,4 +179,5 @@ def conv_transpose(
     y = np.empty(lay.shape, lay.stored)
     if y.size:
         reverse(problem, x4, kernel, first(y, lay), lay.types.exact, How(method=settings.method, max_memory=settings.max_memory))
-    return y.astype(lay.types.result, copy=False)
+    with np.errstate(over="ignore"):
+        return y.astype(lay.types.result, copy=False)

@@ -116,7 +116,8 @@ def conv2_5d(
     y = np.empty((x.shape[0], weight.shape[1], *problem.out), compute)
     kernel = Weights(weight, bias=None if bias is None else bias.astype(compute, copy=False), gate=gate)
     carry_out(straight(problem, x), x, kernel, y, 0, False, How(False, method, max_memory))
-    return y.astype(x.dtype, copy=False)
+    with np.errstate(over="ignore"):
+        return y.astype(x.dtype, copy=False)
 
 
 def depth_planes(

@@ -196,7 +196,7 @@ def lower(
         straight=straight and x == types.compute,
         elementwise=settings.accuracy == "elementwise",
     )
-    cval = _settle_cval(settings, x, types)
+    cval = settle_cval(settings, x, types)
     if problem.results * types.result.itemsize >= 1 << 62:
         raise ArgumentError(f"the result would have the shape {problem.out}, more than any memory holds; use less padding.")
     return Lowered(problem, types, problem.out, axes, order, tuple(spread), cval)
@@ -238,8 +238,8 @@ def _is_zero(cval: Any) -> bool:
         return False
 
 
-def _settle_cval(settings: Settings, x: np.dtype[Any], types: Types) -> complex:
-    """`cval` as a number that the computation can hold; an int where the result is exact (2**53 + 1 is no float)."""
+def settle_cval(settings: Any, x: np.dtype[Any], types: Types) -> complex:
+    """`settings.cval` as a number that the computation can hold; an int where the result is exact (2**53 + 1 is no float)."""
     cval = settings.cval
     if isinstance(cval, complex) and cval.imag and types.result.kind != "c":
         raise KindError(f"cval={cval!r} is complex, but x is {x} and the result {types.result}; use a real cval.")

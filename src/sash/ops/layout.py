@@ -7,14 +7,15 @@ Everything that does not fit is refused here, before any work.   Imports: filter
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sash.arrays.numpy_ import Array, asarray, settle_number, sound
 from sash.axis import Axis
-from sash.errors import ArgumentError, KindError, unknown
-from sash.ops.filters import Types, check_boundary, fresh_axes, settle_types
+from sash.errors import ArgumentError, KindError, OverflowRisk, unknown
+from sash.ops.filters import Types, check_boundary, fresh_axes, settle_cval, settle_types
 from sash.problem import Problem
 from sash.running import check_settings
 from sash.window import Window, ints, settle_padding
@@ -128,8 +129,10 @@ def settle(x: tuple[int, ...], kind: np.dtype[Any], weight: tuple[int, ...], wei
     """From shapes, element types and settings to a Layout of `conv`."""
     found, types = fit(x, weight, settings), settle_types(kind, weight_kind, None)
     problem = _problem(found, kind, types, settings)
-    cval = _settle_cval(settings.cval, types)
-    return Layout(problem, types, _shape(found, found.outputs, problem.out), found.outputs, found.last, cval, _stored(types))
+    cval = settle_cval(settings, kind, types)
+    shape = _shape(found, found.outputs, problem.out)
+    _check_size(shape, types)
+    return Layout(problem, types, shape, found.outputs, found.last, cval, _stored(types))
 
 
 @lru_cache(maxsize=2048, typed=True)
@@ -139,8 +142,9 @@ def settle_transposed(
     """The same for `conv_transpose`."""
     found, types = fit_transposed(x, weight, settings), settle_types(kind, weight_kind, None)
     problem = _problem(found, kind, types, settings)._replace(source=types.result.name)
-    extents = tuple([a.n for a in found.axes])
-    return Layout(problem, types, _shape(found, found.inputs, extents), found.inputs, found.last, 0, _stored(types))
+    shape = _shape(found, found.inputs, tuple([a.n for a in found.axes]))
+    _check_size(shape, types)
+    return Layout(problem, types, shape, found.inputs, found.last, 0, _stored(types))
 
 
 def _problem(found: Fit, kind: np.dtype[Any], types: Types, settings: Settings) -> Problem:
@@ -184,18 +188,15 @@ def _stored(types: Types) -> np.dtype[Any]:
     return np.dtype(np.float32) if types.result == np.float16 else types.result
 
 
-def _settle_cval(cval: Any, types: Types) -> complex:
-    if isinstance(cval, complex) and types.result.kind != "c":
-        raise KindError(f"cval={cval!r} is complex, but the result is {types.result}; use a real cval.")
-    if types.exact and cval != int(cval.real):
-        raise KindError(f"cval={cval!r} is no integer, but the result is exact; use an integer, or x.astype(float).")
-    return complex(cval)
+def _check_size(shape: tuple[int, ...], types: Types) -> None:
+    if prod(shape) * types.result.itemsize >= 1 << 62:
+        raise ArgumentError(f"the result would have the shape {shape}, more than any memory holds; use less padding, or a smaller stride.")
 
 
 def _transposed_extents(window: Window, extents: list[int], sizes: list[int], settings: Settings) -> tuple[int, ...]:
     """The result's extents: as asked, where forward gives x's; else n * stride for "same", or the smallest and more."""
     count = len(extents)
-    possible = window.input_shapes(extents)
+    bounds = window.input_bounds(extents)
     stride, dilation, more = (_each(name, getattr(settings, name), count) for name in ("stride", "dilation", "output_padding"))
     asked = settings.output_shape
     if asked is not None:
@@ -203,11 +204,11 @@ def _transposed_extents(window: Window, extents: list[int], sizes: list[int], se
             raise ArgumentError(f"output_padding={settings.output_padding} and output_shape={asked} both choose the extents; give one.")
         shape = _each("output_shape", asked, count)
         for i, n in enumerate(shape):
-            if n not in possible[i]:
-                of = f" on axis {i} (possible per axis: {'; '.join(map(_listed, possible))})" if count > 1 else ""
+            if not max(bounds[i][0], 0) <= n <= bounds[i][1]:
+                of = f" on axis {i} (possible per axis: {'; '.join(map(_listed, bounds))})" if count > 1 else ""
                 raise ArgumentError(
                     f"output_shape={asked} is impossible{of}: with stride {stride[i]}, {sizes[i]} taps and padding {settings.padding!r}, "
-                    f"{extents[i]} samples come from {_listed(possible[i])}, not {n}."
+                    f"{extents[i]} samples come from {_listed(bounds[i])}, not {n}."
                 )
         return shape
     if settings.padding in ("same", "same_lower"):
@@ -217,23 +218,24 @@ def _transposed_extents(window: Window, extents: list[int], sizes: list[int], se
     for i, p in enumerate(more):
         if not 0 <= p < max(stride[i], dilation[i]):
             raise ArgumentError(f"output_padding={p} must be less than the stride, {stride[i]}, or the dilation, {dilation[i]}.")
-    shape = tuple([r.stop - s + p for r, s, p in zip(possible, stride, more, strict=True)])  # r.start may be cut at 0
+    shape = tuple([low + p for (low, _), p in zip(bounds, more, strict=True)])
     for i, n in enumerate(shape):
-        if n < 0 or not len(possible[i]):
+        if n < 0 or bounds[i][1] < 0:
             raise ArgumentError(
                 f"padding={settings.padding!r} takes more than the {extents[i]} samples of axis {i} spread by stride {stride[i]} make: "
-                f"the result would have {n}; use less padding, or output_shape ({_listed(possible[i])})."
+                f"the result would have {n}; use less padding, or output_shape ({_listed(bounds[i])})."
             )
     return shape
 
 
-def _listed(found: range) -> str:
+def _listed(bounds: tuple[int, int]) -> str:
     """`127 or 128`, `1 to 9`, for people."""
-    if len(found) == 0:
+    low, high = max(bounds[0], 0), bounds[1]
+    if high < low:
         return "none"
-    if len(found) <= 3:
-        return " or ".join(map(str, found))
-    return f"{found.start} to {found.stop - 1}"
+    if high - low < 3:
+        return " or ".join(map(str, range(low, high + 1)))
+    return f"{low} to {high}"
 
 
 def _each(name: str, value: Any, count: int) -> tuple[int, ...]:
@@ -270,7 +272,10 @@ def settle_bias(bias: Any, lay: Layout) -> Array | None:
         raise KindError(f"bias is {found.dtype}, but the result is {lay.types.result}; use a real bias.")
     if lay.types.exact and found.dtype.kind not in "biu":
         raise KindError(f"bias is {found.dtype}, but x and weight are integers and the result exact; use an integer bias, or float x.")
-    return found.astype(lay.stored, copy=False)
+    if lay.types.exact and found.size and int(found.max()) >= 1 << 63:
+        raise OverflowRisk(f"bias holds {int(found.max())}, and the exact result is int64; use floats, or a smaller bias.")
+    with np.errstate(over="ignore"):
+        return found.astype(lay.stored, copy=False)
 
 
 def straight(problem: Problem, x: Array) -> Problem:

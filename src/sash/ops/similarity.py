@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sash.accuracy import EXACT_BITS
+from sash.arrays import tensors
 from sash.arrays.numpy_ import Array, asarray, settle_number, sound
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError, unknown
@@ -45,7 +46,7 @@ def similarity(
     method: str = "auto",
     accuracy: str = "normwise",
     max_memory: int | None = None,
-) -> Array:
+) -> Any:
     """Score how alike a template and every window of an image are; 1 is equal, for black on black too.
 
     Parameters
@@ -100,6 +101,11 @@ def similarity(
     check_settings(method, accuracy, max_memory)
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
+    if tensors(image, template, mask):
+        from sash.ops import scores
+
+        told = scores.Told(metric, stride, padding, channel_axis, data_range, bank, method, accuracy, max_memory)
+        return scores.similarity(image, template, mask, told, similarity, settle)
     image, template = asarray("image", image), asarray("template", template)
     if channel_axis is not None and not isinstance(ints("channel_axis", channel_axis), int):
         raise ArgumentError(f"channel_axis={channel_axis!r} must be one axis of the template.")

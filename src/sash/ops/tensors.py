@@ -84,6 +84,7 @@ def uncast(x: Tensor) -> Tensor:
 
 def filtered(x: Tensor, kernels: Sequence[Tensor], settings: Settings, product: bool) -> Tensor:
     """Slide `kernels[0]`, or the product of one 1-D kernel per slid axis, over x."""
+    settings.check()
     x = uncast(x)
     sizes = [k.shape[0] for k in kernels] if product else list(kernels[0].shape)
     kind = kernels[0].dtype

@@ -42,7 +42,9 @@ def run(
         return traced(form, wants, a, b, shape, bias, gate)
     if not watched(a, b, bias):
         return respond(form, wants, a, b, shape, bias, gate)
-    if not all([t is None or type(t) in (Tensor, torch.nn.Parameter) or _transformed() for t in (a, b, bias)]):
+    if any([t is not None and torch._C._functorch.is_legacy_batchedtensor(t) for t in (a, b, bias)]):
+        return traced(form, wants, a, b, shape, bias, gate)  # batched cotangents: the operation is looped over
+    if not all([t is None or type(t) in (Tensor, torch.nn.Parameter) or transformed() for t in (a, b, bias)]):
         return traced(form, wants, a, b, shape, bias, gate)
     found: Tensor = Recorded.apply(a, b, bias, gate, form, wants, tuple(shape))  # type: ignore[no-untyped-call]
     return found
@@ -63,10 +65,10 @@ def watched(*operands: Tensor | None) -> bool:
     for t in operands:
         if t is not None and ((grad and t.requires_grad) or type(t) not in (Tensor, torch.nn.Parameter)):
             return True
-    return _transformed()
+    return transformed()
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Inside torch.func's transforms or forward-mode differentiation (private names, and only here)."""
     return torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0
 
