@@ -80,7 +80,8 @@ def match(photo: Array, face: Array, metric: str, how: str) -> Job:
     """A template with noise in it, by a metric; `how` says what was done to the template."""
 
     def ours(image: Array) -> Array:
-        return sash.similarity(image, face, metric=metric, channel_axis=2)
+        found: Array = sash.similarity(image, face, metric=metric, channel_axis=2)
+        return found
 
     if metric == "sad":
         piece = np.ascontiguousarray(photo[PIECE])

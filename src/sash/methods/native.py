@@ -63,22 +63,20 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     spatial = prod([a.size for a in problem.axes])
     inputs, outputs = problem.inputs // problem.groups, problem.outputs // problem.groups
     places = problem.batch * problem.groups * prod(problem.out) * spatial
+    crew = 0.9 * machine.cores if machine.cores > 1 else 1.0  # PyTorch's own threads
     if problem.dtype == "float32":
         scratch = (problem.samples + problem.results + problem.taps * problem.outputs) * item
-        lanes = _lanes(problem.groups, inputs, outputs)
-        work = {"native.float32": places * lanes, "native.call": 1, "native.value": problem.results + problem.samples}
+        work = {"native.float32": places * inputs * _lanes(problem.groups, inputs, outputs) / crew, "native.call": 1}
     else:
         scratch = each if spatial > 1 else 0
-        work = {"native.float64": places * inputs * outputs, "native.column": places * inputs, "native.call": 1}
+        work = {"native.float64": places * inputs * outputs / crew, "native.column": places * inputs / crew, "native.call": 1}
     work["copy.sample"] = padded
     return Cost(work, scratch + padded * item, 0, (problem.batch, *problem.out))
 
 
-def _lanes(groups: int, inputs: int, outputs: int) -> float:
-    """Multiply-adds that oneDNN does for each place and tap: it fills blocks of channels, and of groups where each is one."""
-    if groups > 1 and inputs == outputs == 1:
-        return 8.0
-    return -(-inputs // 16) * 16 * -(-outputs // 16) * 16
+def _lanes(groups: int, inputs: int, outputs: int) -> int:
+    """Outputs that oneDNN makes at once for each input: it fills vectors of channels, of groups where each is one."""
+    return 1 if groups > 1 and inputs == outputs == 1 else -(-outputs // 16) * 16
 
 
 def boxes(problem: Problem, cost: Cost) -> list[Box]:

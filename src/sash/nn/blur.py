@@ -52,10 +52,11 @@ class GaussianBlur(nn.Module):
         super().__init__()
         values = [float(s) for s in sigma] if hasattr(sigma, "__len__") else [float(sigma)]
         check_boundary(boundary)
-        taps = blur_sizes(values, order if not hasattr(order, "__len__") else list(order), truncate, size, len(values))
+        count = max([len(v) for v in (values, order, size) if hasattr(v, "__len__")])
+        taps = blur_sizes(values if len(values) > 1 else values[0], order, truncate, size, count)
         self.learnable, self.order, self.truncate, self.boundary = learnable, order, truncate, boundary
         self.axes = axes if axes is None else ints("axes", axes)
-        self.size = size if size is not None or not learnable else (taps if len(taps) > 1 else taps[0])
+        self.size = size if size is not None or not learnable else (taps if len(set(taps)) > 1 else taps[0])
         self.fixed = tuple(values) if len(values) > 1 else values[0]
         if learnable:
             if min(values) <= 0:

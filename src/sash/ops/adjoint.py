@@ -86,6 +86,9 @@ def weigh(problem: Problem, x: Array, z: Array, w: Array, cval: complex, how: Ho
         assert gate is not None
         _weigh_gated(problem, x, z, gate, w, how)
         return
+    if not z.size:
+        w[...] = 0
+        return
     across = problem.adjoint_w()
     crew = workers()
     slid, laid = choose(across._replace(finite=True), "auto", how.max_memory, crew), choose(problem, "gemm", how.max_memory, crew)

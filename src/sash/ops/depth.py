@@ -101,14 +101,14 @@ def conv2_5d(
 
         return planar.conv2_5d(x, depth, weight, bias, settings, groups, method, accuracy, max_memory)
     x, depth, weight = asarray("x", x), asarray("depth", depth), asarray("weight", weight)
-    axes = check(x.shape, weight.shape, groups, settings)
+    axes = check(x.shape, weight.shape, groups, settings, depth.dtype == np.int8)
     for name, a in (("x", x), ("weight", weight)):
         if a.dtype.kind != "f":
             raise KindError(f"{name} is {a.dtype}; 2.5-D convolution takes floats ({name}.astype('float32')).")
     bias = None if bias is None else asarray("bias", bias)
     settle_bias_shape(bias, weight.shape[1])
     gate = plane_map(depth, x.shape, weight.shape, axes, settings)
-    compute = "float64" if x.dtype == np.float64 else "float32"
+    compute = "float64" if x.dtype.itemsize == 8 else "float32"
     problem = Problem(
         axes, x.shape[0], x.shape[1], weight.shape[1], groups, dtype=compute, source=x.dtype.name, result=compute,
         elementwise=accuracy == "elementwise", planes=weight.shape[0],
@@ -117,7 +117,7 @@ def conv2_5d(
     kernel = Weights(weight, bias=None if bias is None else bias.astype(compute, copy=False), gate=gate)
     carry_out(straight(problem, x), x, kernel, y, 0, False, How(False, method, max_memory))
     with np.errstate(over="ignore"):
-        return y.astype(x.dtype, copy=False)
+        return y.astype(x.dtype.newbyteorder("="), copy=False)
 
 
 def depth_planes(
@@ -281,8 +281,8 @@ class Settings(NamedTuple):
     missing: Any
 
 
-def check(x: tuple[int, ...], weight: tuple[int, ...], groups: Any, settings: Settings) -> tuple[Axis, Axis]:
-    """The axes of a 2.5-D convolution of these shapes; refuses what does not fit."""
+def check(x: tuple[int, ...], weight: tuple[int, ...], groups: Any, settings: Settings, given: bool) -> tuple[Axis, Axis]:
+    """The axes of a 2.5-D convolution of these shapes; refuses what does not fit.  `given`: the plane map is."""
     if len(x) != 4:
         raise ArgumentError(f"x has {len(x)} axes; 2.5-D convolution takes (N, C, H, W).")
     if len(weight) != 5:
@@ -292,7 +292,7 @@ def check(x: tuple[int, ...], weight: tuple[int, ...], groups: Any, settings: Se
         raise ArgumentError(
             f"weight takes {weight[2]} channels in each of {groups} groups, {weight[2] * groups} in all, and x has {x[1]}; they must agree."
         )
-    return geometry(x, weight[3:], weight[0], settings)
+    return geometry(x, weight[3:], weight[0], settings._replace(missing="drop") if given else settings)
 
 
 def geometry(shape: tuple[int, ...], size: Any, planes: Any, settings: Settings) -> tuple[Axis, Axis]:
@@ -325,7 +325,7 @@ def settle_depth(depth: Array, count: int, extents: tuple[int, ...]) -> Array:
         depth = depth[:, 0]
     if depth.shape != (count, *extents):
         raise ArgumentError(f"depth has shape {depth.shape} and x needs {(count, *extents)}: one depth per image and pixel of x.")
-    if not (np.isfinite(depth) & (depth > 0)).any():
+    if depth.size and not (np.isfinite(depth) & (depth > 0)).any():
         raise ArgumentError(f"depth holds no finite value above 0 in {depth.size} pixels: all is missing; use conv, or another depth.")
     return depth
 
@@ -334,7 +334,10 @@ def ratios(focal: Any, count: int, settings: Settings) -> Array:
     """r per image: the depth of a bin at distance 1."""
     if focal is None:
         raise ArgumentError("focal is needed: the focal length in pixels (or give int8 planes from depth_planes in place of depth).")
-    found = np.asarray(focal, np.float64)
+    try:
+        found = np.asarray(focal, np.float64)
+    except (TypeError, ValueError):
+        raise KindError(f"focal={focal!r} must be a number of pixels, or one per image.") from None
     if found.ndim > 1 or (found.ndim == 1 and len(found) not in (1, count)):
         raise ArgumentError(f"focal has shape {found.shape} and there are {count} images; give one number, or one per image.")
     if not (np.isfinite(found) & (found > 0)).all():
@@ -353,7 +356,7 @@ def made(depth: Array, axes: tuple[Axis, Axis], planes: int, settings: Settings)
 
     y, x = axes
     steps = ratios(settings.focal, len(depth), settings)
-    depth = np.array(depth, np.float64 if depth.dtype == np.float64 else np.float32, order="C")
+    depth = np.array(depth, np.float64 if depth.dtype.itemsize == 8 else np.float32, order="C")
     gate = np.empty((len(depth), y.size, x.size, y.out, x.out), np.int8)
     middle = (planes - 1) // 2 if settings.missing == "center" else -1
     down, across = ((a.stride, a.dilation, -a.start, a.size) for a in axes)

@@ -240,17 +240,25 @@ def _is_zero(cval: Any) -> bool:
 
 def settle_cval(settings: Any, x: np.dtype[Any], types: Types) -> complex:
     """`settings.cval` as a number that the computation can hold; an int where the result is exact (2**53 + 1 is no float)."""
-    cval = settings.cval
-    if isinstance(cval, complex) and cval.imag and types.result.kind != "c":
-        raise KindError(f"cval={cval!r} is complex, but x is {x} and the result {types.result}; use a real cval.")
-    if not types.exact:
-        try:
-            return complex(cval)
-        except OverflowError:
-            raise ArgumentError(f"cval has {len(str(cval))} digits, more than {types.result} can hold; use a smaller one.") from None
-    if settings.boundary != "constant":
+    if types.exact and settings.boundary != "constant":
         return 0
-    cval = cval.real
-    if isinstance(cval, float) and not cval.is_integer():
-        raise KindError(f"cval={settings.cval!r} is no integer, but x is {x} and the result exact; use an integer, or x.astype(float).")
-    return int(cval)
+    cval = check_cval(settings.cval, types.exact, types.result.kind == "c", str(x))
+    return cval if types.exact else complex(cval)
+
+
+def check_cval(cval: Any, exact: bool, wide: bool, x: str = "real") -> Any:
+    """`cval` as an int where the result is exact, complex where it is (`wide`), else as a float."""
+    if isinstance(cval, complex):
+        if cval.imag and not wide:
+            raise KindError(f"cval={cval!r} is complex, but x is {x} and the result real; use a real cval.")
+        cval = cval if cval.imag else cval.real
+    if exact:
+        if isinstance(cval, float) and not cval.is_integer():
+            raise KindError(f"cval={cval!r} is no integer, but x is {x} and the result exact; use an integer, or floating x.")
+        return int(cval)
+    if isinstance(cval, int):
+        try:
+            return float(cval)
+        except OverflowError:
+            raise ArgumentError(f"cval has {len(str(cval))} digits, more than a float can hold; use a smaller one.") from None
+    return cval

@@ -131,7 +131,7 @@ def settle(x: tuple[int, ...], kind: np.dtype[Any], weight: tuple[int, ...], wei
     problem = _problem(found, kind, types, settings)
     cval = settle_cval(settings, kind, types)
     shape = _shape(found, found.outputs, problem.out)
-    _check_size(shape, types)
+    check_size(shape, types.result.itemsize)
     return Layout(problem, types, shape, found.outputs, found.last, cval, _stored(types))
 
 
@@ -143,7 +143,7 @@ def settle_transposed(
     found, types = fit_transposed(x, weight, settings), settle_types(kind, weight_kind, None)
     problem = _problem(found, kind, types, settings)._replace(source=types.result.name)
     shape = _shape(found, found.inputs, tuple([a.n for a in found.axes]))
-    _check_size(shape, types)
+    check_size(shape, types.result.itemsize)
     return Layout(problem, types, shape, found.inputs, found.last, 0, _stored(types))
 
 
@@ -188,8 +188,9 @@ def _stored(types: Types) -> np.dtype[Any]:
     return np.dtype(np.float32) if types.result == np.float16 else types.result
 
 
-def _check_size(shape: tuple[int, ...], types: Types) -> None:
-    if prod(shape) * types.result.itemsize >= 1 << 62:
+def check_size(shape: tuple[int, ...], item: int) -> None:
+    """Refuse a result that no memory holds; `item`: bytes of an element."""
+    if prod(shape) * item >= 1 << 62:
         raise ArgumentError(f"the result would have the shape {shape}, more than any memory holds; use less padding, or a smaller stride.")
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sash.errors import ArgumentError
+from sash.errors import ArgumentError, KindError
+from sash.ops.filters import check_cval
 from sash.ops.form import Form, Slid
-from sash.ops.layout import Settings, fit, fit_transposed
-from sash.ops.tensors import RESULTS, gathered
+from sash.ops.layout import Settings, check_size, fit, fit_transposed
+from sash.ops.tensors import RESULTS, autocasts, gathered
 from sash.ops.trilinear import run
 
 
@@ -40,13 +41,17 @@ def conv_transpose(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor
 
 def settled(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """All of the result's type; under autocast of its type, as PyTorch's convolutions are."""
-    if torch.is_autocast_enabled(x.device.type) and x.is_floating_point() and x.dtype != torch.float64:
+    if autocasts(x) and x.is_floating_point() and x.dtype != torch.float64:
         kind = torch.get_autocast_dtype(x.device.type)
     elif x.dtype == weight.dtype and (bias is None or bias.dtype == x.dtype):
         return x, weight, bias
     else:
         kind = RESULTS[x.dtype, weight.dtype]
+    if bias is not None and bias.is_complex() and not kind.is_complex:
+        raise KindError(f"bias is {bias.dtype}, but the result is {kind}; use a real bias.")
     if not (kind.is_floating_point or kind.is_complex):
+        if bias is not None and (bias.is_floating_point() or bias.is_complex()):
+            raise KindError(f"bias is {bias.dtype}, but x and weight are integers and the result exact; use an integer bias, or x.float().")
         return x, weight, bias
     return x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
 
@@ -54,22 +59,27 @@ def settled(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Ten
 def _form(x: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings, transposed: bool) -> tuple[Form, bool, tuple[Any, ...]]:
     """The Form; whether channels stand last; for the transposed operation the shape of its result, channels first."""
     made = _made if torch.compiler.is_compiling() else _kept
-    return made(tuple(x.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape), settings, transposed)
+    exact = not (weight.is_floating_point() or weight.is_complex() or x.is_floating_point() or x.is_complex())
+    kind = "exact" if exact else "complex" if x.is_complex() else "real"
+    return made(tuple(x.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape), kind, settings, transposed)
 
 
 def _made(
-    x: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None, settings: Settings, transposed: bool
+    x: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None, kind: str, settings: Settings, transposed: bool
 ) -> tuple[Form, bool, tuple[Any, ...]]:
     found = fit_transposed(x, weight, settings) if transposed else fit(x, weight, settings)
     channels = found.inputs if transposed else found.outputs
     if bias is not None and bias != (channels,):
         raise ArgumentError(f"bias has shape {bias} and there are {channels} output channels; give ({channels},).")
+    cval = check_cval(settings.cval, kind == "exact", kind == "complex") if settings.boundary == "constant" else 0.0
     axes = tuple([Slid(a.size, a.stride, a.dilation, -a.start, a.stop - a.n) for a in found.axes])
-    form = Form(
-        axes, found.groups, False, settings.boundary, settings.cval, "auto", settings.method, settings.accuracy, settings.max_memory
-    )
-    shape = (found.batch, found.inputs, *[a.n for a in found.axes]) if transposed else ()
-    return form, found.last, shape
+    form = Form(axes, found.groups, False, settings.boundary, cval, "auto", settings.method, settings.accuracy, settings.max_memory)
+    if transposed:
+        shape = (found.batch, found.inputs, *[a.n for a in found.axes])
+        check_size(shape, 8)
+        return form, found.last, shape
+    check_size((found.batch, channels, *[a.out for a in found.axes]), 8)
+    return form, found.last, ()
 
 
 _kept = lru_cache(maxsize=2048, typed=True)(_made)

@@ -29,7 +29,7 @@ def conv2_5d(
 ) -> Tensor:
     """`conv2_5d`."""
     x, depth, weight, bias = gathered(x=x, depth=depth, weight=weight, bias=bias)
-    axes = arrays.check(tuple(x.shape), tuple(weight.shape), groups, settings)
+    axes = arrays.check(tuple(x.shape), tuple(weight.shape), groups, settings, depth.dtype == torch.int8)
     settle_bias_shape(bias, weight.shape[1])
     for name, t in (("x", x), ("weight", weight)):
         if not t.is_floating_point():
@@ -63,7 +63,10 @@ def as_arrays(depth: Any, settings: Settings) -> tuple[Any, Settings]:
 def _mapped(depth: Tensor, shape: tuple[Any, ...], axes: tuple[Axis, Axis], planes: int, settings: Settings) -> Tensor:
     focal = settings.focal
     if not isinstance(focal, Tensor):
-        focal = torch.as_tensor([] if focal is None else focal, dtype=torch.float64)
+        try:
+            focal = torch.as_tensor([] if focal is None else focal, dtype=torch.float64)
+        except (TypeError, ValueError):
+            raise KindError(f"focal={focal!r} must be a number of pixels, or one per image.") from None
     numbers = [v for a in axes for v in (a.size, a.stride, a.dilation, -a.start, a.stop - a.n)]
     found: Tensor = node(depth.detach(), focal.detach(), list(shape), numbers, planes, float(settings.spacing), settings.missing)
     return found

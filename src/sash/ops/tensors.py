@@ -77,9 +77,12 @@ def settle_dtype(dtype: Any) -> tuple[torch.dtype | None, Any]:
 
 def uncast(x: Tensor) -> Tensor:
     """x as autocast leaves it to filters: half precision is widened, since sums of many taps need it."""
-    if torch.is_autocast_enabled(x.device.type) and x.dtype in torch_.HALF:
-        return x.float()
-    return x
+    return x.float() if autocasts(x) and x.dtype in torch_.HALF else x
+
+
+def autocasts(x: Tensor) -> bool:
+    """Whether autocast is on where x is."""
+    return x.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(x.device.type)
 
 
 def filtered(x: Tensor, kernels: Sequence[Tensor], settings: Settings, product: bool) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sash.arrays.torch_ import TYPES, array, tensor
+from sash.arrays.torch_ import HALF, TYPES, array, tensor
 from sash.arrays.weights import Weights
 from sash.errors import KindError
 from sash.methods import native
@@ -38,7 +38,7 @@ def run(
     The door has three wings: while a graph is traced the operation stands in it; where nobody watches the engine is
     called straight; else the operation is recorded for derivatives.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or a.device.type == "meta":
         return traced(form, wants, a, b, shape, bias, gate)
     if not watched(a, b, bias):
         return respond(form, wants, a, b, shape, bias, gate)
@@ -126,12 +126,14 @@ def _goes_native(problem: Problem, form: Form) -> bool:
 
 
 def _native(problem: Problem, form: Form, wants: str, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    a, b = a.detach(), b.detach()
+    a, b, bias = a.detach(), b.detach(), None if bias is None else bias.detach()
     if wants == "y":
         return native.forward(problem, a, b, bias, form.cval)
-    if wants == "w":
-        return native.backward_w(problem, a, b, form.cval)
-    return native.backward_x(problem, a, b, bias)
+    kind = a.dtype
+    if kind in HALF and not a.is_cuda:  # some of its transposed ways sum in half precision
+        a, b, bias = a.float(), b.float(), None if bias is None else bias.float()
+    made = native.backward_w(problem, a, b, form.cval) if wants == "w" else native.backward_x(problem, a, b, bias)
+    return made.to(kind)
 
 
 def derivatives(
