@@ -8,4 +8,4 @@ import sys
 def tensors(*operands: object) -> bool:
     """Whether any operand is a PyTorch tensor (without loading PyTorch: whoever has a tensor has loaded it)."""
     torch = sys.modules.get("torch")
-    return torch is not None and any([isinstance(operand, torch.Tensor) for operand in operands])
+    return torch is not None and any(map(torch.is_tensor, operands))

@@ -8,8 +8,9 @@ padded first) and gives all three sides of the trilinear form.   Imports: PyTorc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sash.arrays.numpy_ import Array, fill, give
 from sash.arrays.weights import Weights
@@ -36,8 +37,6 @@ def refuses(problem: Problem) -> str:
         return "integers are summed exactly here, and PyTorch's convolution rounds"
     if problem.source.startswith("complex"):
         return "PyTorch convolves complex numbers in some cases only; here they go through as pairs of real ones"
-    if problem.home == "torch" and problem.inputs == problem.outputs == 1:
-        return "one channel: a hundred times slower on the CPU, and other bits than arrays get"
     if problem.elementwise:
         return "the order of PyTorch's sums is not known: no elementwise bound"
     if len(_kept(problem)) > MOST:
@@ -107,13 +106,36 @@ def _symmetric(problem: Problem) -> bool:
     ])  # fmt: skip
 
 
+class Way(NamedTuple):
+    """A problem in PyTorch's terms."""
+
+    whole: bool
+    """Its padding is PyTorch's own, and x goes in as it is."""
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    nothing: list[int]
+    shape: tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)
+def way(problem: Problem) -> Way:
+    kept = _kept(problem)
+    whole = _symmetric(problem) and len(kept) == len(problem.axes)
+    return Way(whole, *_numbers(problem), [0] * len(kept), (problem.batch, problem.outputs, *problem.out))
+
+
 def forward(problem: Problem, x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, cval: complex) -> torch.Tensor:
     """y of tensors of one type."""
     import torch
 
+    t = way(problem)
+    if t.whole:
+        return torch.convolution(x, w, bias, t.stride, t.padding, t.dilation, False, t.nothing, problem.groups)
     inner, tile = _framed(problem, x, cval)
-    y = torch.convolution(_merged(problem, tile), _squeezed(problem, w), bias, *_numbers(inner), False, _nothing(problem), problem.groups)
-    return y.reshape(problem.batch, problem.outputs, *problem.out)
+    stride, padding, dilation = _numbers(inner)
+    y = torch.convolution(_merged(problem, tile), _squeezed(problem, w), bias, stride, padding, dilation, False, t.nothing, problem.groups)
+    return y.reshape(t.shape)
 
 
 def backward_x(problem: Problem, w: torch.Tensor, z: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

@@ -43,6 +43,8 @@ class Form(NamedTuple):
     method: str = "auto"
     accuracy: str = "normwise"
     max_memory: int | None = None
+    alike: bool = False
+    """Filters: tensors on the CPU get the bits that arrays get, so PyTorch's own convolution is none of the methods."""
 
     @property
     def how(self) -> How:
@@ -59,7 +61,7 @@ class Form(NamedTuple):
         limit = -1 if self.max_memory is None else self.max_memory
         return (
             [self.groups, limit, *[v for axis in self.axes for v in axis]],
-            f"{int(self.product)} {self.boundary} {self.separable} {self.method} {self.accuracy}",
+            f"{int(self.product)} {self.boundary} {self.separable} {self.method} {self.accuracy} {int(self.alike)}",
         )
 
     def out(self, extents: Sequence[Any]) -> list[Any]:
@@ -72,11 +74,11 @@ class Form(NamedTuple):
 
 def decode(numbers: Sequence[int], words: str, cval: float) -> Form:
     """The Form that `encode` made these of."""
-    product, boundary, separable, method, accuracy = words.split()
+    product, boundary, separable, method, accuracy, alike = words.split()
     groups, limit, *rest = numbers
     axes = tuple([Slid(*rest[i : i + 5]) for i in range(0, len(rest), 5)])
     told = {"True": True, "False": False}.get(separable, separable)
-    return Form(axes, groups, product == "1", boundary, cval, told, method, accuracy, None if limit < 0 else limit)
+    return Form(axes, groups, product == "1", boundary, cval, told, method, accuracy, None if limit < 0 else limit, alike == "1")
 
 
 @lru_cache(maxsize=4096, typed=True)

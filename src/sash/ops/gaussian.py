@@ -211,7 +211,7 @@ def check_range(x: np.dtype[Any], result: np.dtype[Any], order: Any, cval: Any) 
 
 def _each(name: str, value: Any, count: int) -> list[Any]:
     """One value per axis."""
-    if value is None or isinstance(value, (int, float)) or not hasattr(value, "__len__") or np.ndim(value) == 0:
+    if not isinstance(value, (tuple, list)) and (value is None or isinstance(value, (int, float)) or np.ndim(value) == 0):
         return [value] * count
     if len(value) != count:
         raise ArgumentError(f"{name}={value!r} has {len(value)} values for {count} axes; give one, or one per axis.")

@@ -37,13 +37,16 @@ RESULTS = _result_types()
 
 def gathered(**operands: Any) -> list[Any]:
     """All operands (None stays) as tensors on the device of those that are; refuses two devices."""
-    found = {name: v for name, v in operands.items() if isinstance(v, Tensor)}
-    first = next(iter(found))
-    for name, t in found.items():
-        torch_.check(name, t)
-        if t.device != found[first].device:
-            raise ArgumentError(f"{first} is on {found[first].device} and {name} on {t.device}; move one with .to(...).")
-    device = found[first].device
+    device: Any = None
+    for name, v in operands.items():
+        if not isinstance(v, Tensor):
+            continue
+        if v.dtype not in torch_.TYPES or v.layout is not torch.strided:
+            torch_.check(name, v)
+        if device is None:
+            device, first = v.device, name
+        elif v.device != device:
+            raise ArgumentError(f"{first} is on {device} and {name} on {v.device}; move one with .to(...).")
     return [v if v is None or isinstance(v, Tensor) else torch.as_tensor(np.asarray(v), device=device) for v in operands.values()]
 
 
@@ -113,7 +116,7 @@ def filtered(x: Tensor, kernels: Sequence[Tensor], settings: Settings, product: 
     slid = {a: Slid(k, s, d, *p) for a, k, (s, d), p in zip(axes, sizes, steps, pads, strict=True)}
     form = Form(
         tuple([slid.get(a, ALONE) for a in range(x.ndim)]), 1, product, settings.boundary, settings.cval, settings.separable,
-        settings.method, settings.accuracy, settings.max_memory,
+        settings.method, settings.accuracy, settings.max_memory, True,
     )  # fmt: skip
     if product:
         one = kernels[0].new_ones(1)

@@ -9,11 +9,13 @@ Imports: PyTorch, form, adjoint, arithmetic.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from sash.arrays.torch_ import HALF, TYPES, array, tensor
 from sash.arrays.weights import Weights
@@ -44,7 +46,7 @@ def run(
         return respond(form, wants, a, b, shape, bias, gate)
     if any([t is not None and torch._C._functorch.is_legacy_batchedtensor(t) for t in (a, b, bias)]):
         return traced(form, wants, a, b, shape, bias, gate)  # batched cotangents: the operation is looped over
-    if not all([t is None or type(t) in (Tensor, torch.nn.Parameter) or transformed() for t in (a, b, bias)]):
+    if not all([t is None or type(t) in (Tensor, Parameter) or transformed() for t in (a, b, bias)]):
         return traced(form, wants, a, b, shape, bias, gate)
     found: Tensor = Recorded.apply(a, b, bias, gate, form, wants, tuple(shape))  # type: ignore[no-untyped-call]
     return found
@@ -63,7 +65,7 @@ def watched(*operands: Tensor | None) -> bool:
     """Whether anyone wants to know how the result came about."""
     grad = torch.is_grad_enabled()
     for t in operands:
-        if t is not None and ((grad and t.requires_grad) or type(t) not in (Tensor, torch.nn.Parameter)):
+        if t is not None and ((grad and t.requires_grad) or (type(t) is not Tensor and type(t) is not Parameter)):
             return True
     return transformed()
 
@@ -80,7 +82,7 @@ def respond(
     kind = torch.result_type(a, b)
     exact = not kind.is_floating_point and not kind.is_complex
     problem = _problem(form, wants, a, b, shape, gate)
-    if not exact and not form.product and gate is None and _goes_native(problem, form):
+    if not exact and not form.product and gate is None and goes_native(problem, form, workers()):
         return _native(problem, form, wants, a, b, bias)
     first, second = array(a), array(b)
     made = np.result_type(first, second)
@@ -107,7 +109,7 @@ def _problem(form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int],
     x = tuple(shape) if wants == "x" else tuple(a.shape)
     w = tuple(b.shape) if wants == "y" else tuple(a.shape) if wants == "x" else tuple(shape)
     outputs = 1 if form.product else w[0] if gate is None else w[1]
-    home = "cuda" if a.is_cuda else "torch"
+    home = "cuda" if a.is_cuda else "numpy" if form.alike else "torch"
     return problem_of(form, x, outputs, 0 if gate is None else w[0], TYPES[a.dtype], TYPES[b.dtype], home)
 
 
@@ -120,15 +122,19 @@ def _kernel(form: Form, taps: Any, back: bool, gate: Any, axes: int) -> Weights:
     return Weights(turned(taps, form.groups, axes) if back and gate is None else taps, gate=gate)
 
 
-def _goes_native(problem: Problem, form: Form) -> bool:
+@lru_cache(maxsize=2048, typed=True)
+def goes_native(problem: Problem, form: Form, crew: int) -> bool:
     """Whether PyTorch's own convolution is the way (the kernel being finite, as nearly all are)."""
-    return choose(problem._replace(finite=True), form.method, form.max_memory, workers()).method == native.NAME
+    if problem.home == "numpy":
+        return False
+    return choose(problem._replace(finite=True), form.method, form.max_memory, crew).method == native.NAME
 
 
 def _native(problem: Problem, form: Form, wants: str, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    a, b, bias = a.detach(), b.detach(), None if bias is None else bias.detach()
     if wants == "y":
-        return native.forward(problem, a, b, bias, form.cval)
+        with torch.no_grad():
+            return native.forward(problem, a, b, bias, form.cval)
+    a, b, bias = a.detach(), b.detach(), None if bias is None else bias.detach()
     kind = a.dtype
     if kind in HALF and not a.is_cuda:  # some of its transposed ways sum in half precision
         a, b, bias = a.float(), b.float(), None if bias is None else bias.float()
