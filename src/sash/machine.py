@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 SHIPPED = Path(__file__).with_name("machines") / "default.json"
+GPU = Path(__file__).with_name("machines") / "cuda.json"
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,17 @@ class Machine:
         return hash((self.name, self.date, self.cores, self.cache))
 
 
-@lru_cache(maxsize=1)
-def machine() -> Machine:
-    """The machine that plans are made for."""
+@lru_cache(maxsize=4)
+def machine(home: str = "numpy") -> Machine:
+    """The machine that plans are made for: this one's cores, or its GPU (home "cuda")."""
     import json
 
-    record = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    record = json.loads((GPU if home == "cuda" else SHIPPED).read_text(encoding="utf-8"))
     return Machine(
         name=record["name"],
         date=record["date"],
         script=record["script"],
-        cores=usable_cores(),
+        cores=1 if home == "cuda" else usable_cores(),
         cache=record["cache"],
         rates=record["rates"],
     )

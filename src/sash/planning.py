@@ -20,7 +20,7 @@ ALONE = 3e-4
 @lru_cache(maxsize=1024)
 def choose(problem: Problem, method: str, max_memory: int | None, workers: int) -> Plan:
     """The plan for a problem: the fastest willing method within `max_memory` bytes of scratch, or the one asked for."""
-    here = machine()
+    here = machine("cuda" if problem.home == "cuda" else "numpy")
     limit = float("inf") if max_memory is None else max_memory
     if not problem.results:
         nothing = Candidate(METHODS[0].NAME, 0.0, 0, 1, "", Cost({}, 0, 0, (1,) * (len(problem.axes) + 1)))

@@ -30,7 +30,7 @@ def run(
     problem: Problem, x: Array, weights: Weights, y: Array, *, cval: float = 0.0, method: str = "auto", max_memory: int | None = None
 ) -> None:
     """Plan the problem and write y."""
-    if not y.size:
+    if 0 in y.shape:
         return
     plan = choose(problem, method, max_memory, workers())
     if not problem.upsampled:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, take
+from sash.arrays import family
+from sash.arrays.numpy_ import Array
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError
 from sash.machine import usable_cores
@@ -95,7 +96,7 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
     def one(box: Box) -> None:
         runs, part = problem.part(box)
         (first, last), *rest = box
-        piece = take(x[first:last], runs)
+        piece = family(x).take(x[first:last], runs)
         block = y[(slice(first, last), slice(None), *(slice(o, p) for o, p in rest))]
         with np.errstate(all="ignore"):
             method.run(part, piece, prepared.at(box) if problem.planes else prepared, block, cval)

@@ -187,3 +187,39 @@ def add_exactly(total: Array, piece: Array, rest: Array) -> None:
     lost[~np.isfinite(lost)] = 0  # an infinite sum loses nothing
     rest += lost
     total[...] = new
+
+
+lib = np
+
+
+def zeros(shape: Sequence[int], like: Array) -> Array:
+    return np.zeros(tuple(shape), like.dtype)
+
+
+def empty(shape: Sequence[int], like: Array) -> Array:
+    return np.empty(tuple(shape), like.dtype)
+
+
+def cast(x: Array, dtype: str) -> Array:
+    """x as `dtype`; x itself where it is."""
+    return x.astype(dtype, copy=False)
+
+
+def rfftn(x: Array, lengths: Sequence[int], axes: Sequence[int]) -> Array:
+    from scipy import fft
+
+    found: Array = fft.rfftn(x, lengths, axes)
+    return found
+
+
+def irfftn(x: Array, lengths: Sequence[int], axes: Sequence[int]) -> Array:
+    """x is not needed any more."""
+    from scipy import fft
+
+    found: Array = fft.irfftn(x, lengths, axes, overwrite_x=True)
+    return found
+
+
+def windows(x: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """A view of x with these strides, in elements."""
+    return as_strided(x, tuple(shape), tuple([s * x.itemsize for s in strides]))

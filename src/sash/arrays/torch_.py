@@ -111,3 +111,70 @@ def spill(g: torch.Tensor, axes: Sequence[Axis]) -> torch.Tensor:
                 x.narrow(i, run.first - run.length + 1, run.length).add_(piece.flip(i))
         g = x
     return g
+
+
+class Family:
+    """The functions of a family (see `sash.arrays`), on tensors."""
+
+    lib = torch
+
+    @staticmethod
+    def fill(x: torch.Tensor, axes: Sequence[Axis], dtype: str, cval: complex) -> torch.Tensor:
+        return fill(x.to(getattr(torch, dtype)), axes, cval)
+
+    @staticmethod
+    def take(x: torch.Tensor, runs: Sequence[Sequence[Run]]) -> torch.Tensor:
+        """The samples that `runs` (per axis of S) describe."""
+        for i, row in enumerate(runs, start=2):
+            x = torch.cat([_read(x, i, run, 0) for run in row], i) if len(row) != 1 else _read(x, i, row[0], 0)
+        return x
+
+    @staticmethod
+    def give(tile: torch.Tensor, y: torch.Tensor) -> None:
+        if not y.is_floating_point() and tile.is_floating_point():
+            tile = tile.round()
+        y.copy_(tile)
+
+    @staticmethod
+    def zeros(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        return like.new_zeros(tuple(shape))
+
+    @staticmethod
+    def empty(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        return like.new_empty(tuple(shape))
+
+    @staticmethod
+    def cast(x: torch.Tensor, dtype: str) -> torch.Tensor:
+        return x.to(getattr(torch, dtype))
+
+    @staticmethod
+    def rfftn(x: torch.Tensor, lengths: Sequence[int], axes: Sequence[int]) -> torch.Tensor:
+        found: torch.Tensor = torch.fft.rfftn(x, list(lengths), list(axes))
+        return found
+
+    @staticmethod
+    def irfftn(x: torch.Tensor, lengths: Sequence[int], axes: Sequence[int]) -> torch.Tensor:
+        found: torch.Tensor = torch.fft.irfftn(x, list(lengths), list(axes))
+        return found
+
+    @staticmethod
+    def steps(x: torch.Tensor) -> tuple[int, ...]:
+        """Strides in elements."""
+        return tuple(x.stride())
+
+    @staticmethod
+    def windows(x: torch.Tensor, shape: Sequence[int], strides: Sequence[int]) -> torch.Tensor:
+        return x.as_strided(tuple(shape), tuple(strides))
+
+    @staticmethod
+    def add_exactly(total: torch.Tensor, piece: torch.Tensor, rest: torch.Tensor) -> None:
+        """total += piece, what rounding loses going into rest (Knuth's two-sum)."""
+        new = total + piece
+        part = new - total
+        lost = (total - (new - part)) + (piece - part)
+        lost[~torch.isfinite(lost)] = 0
+        rest += lost
+        total.copy_(new)
+
+
+family = Family()

@@ -51,5 +51,7 @@ class Weights:
 
 def sum_of_products(terms: Terms) -> Array:
     """The dense kernel: the sum over terms of the outer product of their 1-D kernels."""
+    if not isinstance(terms[0][0], np.ndarray):
+        return sum(reduce(lambda a, b: a[..., None] * b, term) for term in terms)
     wide = [[k.astype(np.int64) if k.dtype.kind in "biu" else k for k in term] for term in terms]
     return np.sum([reduce(np.multiply.outer, term) for term in wide], axis=0)  # type: ignore[no-any-return]

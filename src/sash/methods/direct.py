@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sash.accuracy import CHUNK, EXACT_BITS
+from sash.arrays import family
 from sash.arrays.numpy_ import Array, add_exactly, fill, flat, give, lies_well, packed
 from sash.arrays.weights import Weights
 from sash.axis import Axis
@@ -103,10 +104,16 @@ def _in_place(problem: Problem) -> bool:
 
 def prepare(problem: Problem, weights: Weights, cost: Cost | None) -> tuple[Array, Array | None]:
     """(w, v), each (O, taps) and contiguous; v weighs the differences, None where all weigh 1."""
-    w = np.ascontiguousarray(weights.dense, problem.dtype).reshape(problem.outputs, -1)
+    f = family(weights.dense)
+    w = _rows(f.cast(weights.dense, problem.dtype), problem.outputs)
     if weights.mask is None:
         return w, None
-    return w, np.ascontiguousarray(weights.mask, problem.dtype).reshape(problem.outputs, -1)
+    return w, _rows(f.cast(weights.mask, problem.dtype), problem.outputs)
+
+
+def _rows(w: Array, outputs: int) -> Array:
+    w = w.reshape(outputs, -1)
+    return np.ascontiguousarray(w) if isinstance(w, np.ndarray) else w
 
 
 def run(problem: Problem, x: Array, prepared: tuple[Array, Array | None], y: Array, cval: float) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
-from numpy.lib.stride_tricks import as_strided
-
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, add_exactly, fill, give
+from sash.arrays import family
+from sash.arrays.numpy_ import Array
 from sash.arrays.weights import Weights
 from sash.machine import Machine
 from sash.methods.method import GATED, Cost
@@ -27,6 +25,8 @@ def refuses(problem: Problem) -> str:
         return GATED
     if problem.reduce != "product":
         return f"{problem.reduce} differences are no matrix product"
+    if problem.home == "cuda" and problem.bits:
+        return "GPUs multiply no matrices of integers"
     return ""
 
 
@@ -60,21 +60,23 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
 
 
 def prepare(problem: Problem, weights: Weights, cost: Cost) -> Array:
-    w = np.ascontiguousarray(weights.dense, problem.dtype)
-    return w.reshape(problem.groups, problem.outputs // problem.groups, -1).transpose(0, 2, 1)
+    w: Array = family(weights.dense).cast(weights.dense, problem.dtype)
+    return w.reshape(problem.groups, problem.outputs // problem.groups, -1).swapaxes(1, 2)
 
 
 def run(problem: Problem, x: Array, prepared: Array, y: Array, cval: float) -> None:
-    tile = fill(x, problem.axes, problem.dtype, cval)
+    f = family(x)
+    tile = f.fill(x, problem.axes, problem.dtype, cval)
     out, each = problem.out, problem.outputs // problem.groups
     for g in range(problem.groups):
         product = _product(rows(problem, tile, g), prepared[g], CHUNK[problem.elementwise])
-        give(np.moveaxis(product.reshape(problem.batch, *out, each), -1, 1), y[:, g * each : (g + 1) * each])
+        f.give(f.lib.moveaxis(product.reshape(problem.batch, *out, each), -1, 1), y[:, g * each : (g + 1) * each])
 
 
 def rows(problem: Problem, tile: Array, g: int) -> Array:
     """The windows of group g of a tile that holds the extension of x: (N*out, C/G*K), copied."""
-    wide, steps = problem.inputs // problem.groups, tile.strides
+    f = family(tile)
+    wide, steps = problem.inputs // problem.groups, f.steps(tile)
     shape = (problem.batch, *problem.out, wide, *[a.size for a in problem.axes])
     strides = (
         steps[0],
@@ -82,15 +84,18 @@ def rows(problem: Problem, tile: Array, g: int) -> Array:
         steps[1],
         *(s * a.dilation for s, a in zip(steps[2:], problem.axes, strict=True)),
     )
-    return as_strided(tile[:, g * wide :], shape, strides).reshape(problem.batch * prod(problem.out), -1)
+    laid: Array = f.windows(tile[:, g * wide :], shape, strides).reshape(problem.batch * prod(problem.out), -1)
+    return laid
 
 
 def _product(windows: Array, w: Array, chunk: int) -> Array:
     """windows @ w, no running sum being longer than `chunk` terms."""
+    f = family(windows)
     total: Array = windows[:, :chunk] @ w[:chunk]
     if len(w) <= chunk:
         return total
-    rest = np.zeros_like(total)
+    rest = f.lib.zeros_like(total)
     for k in range(chunk, len(w), chunk):
-        add_exactly(total, windows[:, k : k + chunk] @ w[k : k + chunk], rest)
-    return np.add(total, rest, out=total)
+        f.add_exactly(total, windows[:, k : k + chunk] @ w[k : k + chunk], rest)
+    total += rest
+    return total

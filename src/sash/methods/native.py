@@ -12,7 +12,10 @@ from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from sash.arrays.numpy_ import Array, fill, give
+from numpy import ndarray
+
+from sash.arrays import family
+from sash.arrays.numpy_ import Array
 from sash.arrays.weights import Weights
 from sash.machine import Machine
 from sash.methods.method import GATED, Cost
@@ -83,17 +86,22 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
 
 
 def prepare(problem: Problem, weights: Weights, cost: Cost) -> Array:
-    return weights.dense.astype(problem.dtype, copy=False)
+    dense: Array = family(weights.dense).cast(weights.dense, problem.dtype)
+    return dense
 
 
 def run(problem: Problem, x: Array, prepared: Array, y: Array, cval: float) -> None:
+    f = family(x)
+    tile = f.fill(x, problem.axes, problem.dtype, cval)
+    inner = _moved(problem, tile.shape[2:])
+    if not isinstance(tile, ndarray):
+        f.give(forward(inner, tile, prepared, None, cval), y)  # type: ignore[arg-type]
+        return
     from sash.arrays import torch_
 
-    tile = fill(x, problem.axes, problem.dtype, cval)
-    inner = _moved(problem, tile.shape[2:])
     if not tile.flags.writeable:  # PyTorch warns of memory that it may not write to
         tile = tile.copy()
-    give(torch_.array(forward(inner, torch_.tensor(tile), torch_.tensor(prepared.copy()), None, cval)), y)
+    f.give(torch_.array(forward(inner, torch_.tensor(tile), torch_.tensor(prepared.copy()), None, cval)), y)
 
 
 def _symmetric(problem: Problem) -> bool:

@@ -8,9 +8,11 @@ boundary by index maps; everything else goes axis by axis over blocks that fit t
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
+from sash.arrays import family
 from sash.arrays.numpy_ import Array, fill, give
 from sash.arrays.weights import Terms, Weights
 from sash.axis import Axis
@@ -39,7 +41,7 @@ def refuses(problem: Problem) -> str:
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item = problem.itemsize
-    if fused.takes(problem):
+    if problem.home != "cuda" and fused.takes(problem):
         tile = fused.block(problem, limit / item)
         taps = sum(a.size for a in problem.axes if a.size > 1)
         work: dict[str, float] = {
@@ -80,12 +82,18 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
 def prepare(problem: Problem, weights: Weights, cost: Cost) -> tuple[bool, Terms, list[Array]]:
     """(whether the passes are fused: the order of summation must be that of the whole; terms; scratch to use again)."""
     assert weights.terms is not None
+    if problem.home == "cuda":
+        f = family(weights.terms[0][0])
+        return False, tuple([tuple([f.cast(k, problem.dtype) for k in term]) for term in weights.terms]), []
     terms = tuple([tuple([np.ascontiguousarray(k, problem.dtype) for k in term]) for term in weights.terms])
     return fused.takes(problem), terms, []
 
 
 def run(problem: Problem, x: Array, prepared: tuple[bool, Terms, list[Array]], y: Array, cval: float) -> None:
     fuses, terms, spare = prepared
+    if problem.home == "cuda":
+        _pass_by_pass(problem, x, terms, y, cval)
+        return
     if fuses:
         fused.run(problem, x, terms, y, cval, spare)
         return
@@ -105,6 +113,23 @@ def run(problem: Problem, x: Array, prepared: tuple[bool, Terms, list[Array]], y
         total = done if total is None else np.add(total, done, out=total)
     assert total is not None
     give(total, y)
+
+
+def _pass_by_pass(problem: Problem, x: Any, terms: Terms, y: Any, cval: float) -> None:
+    """One of PyTorch's convolutions along each axis, on a tile that holds the extension of x."""
+    f = family(x)
+    tile = f.fill(x, problem.axes, problem.dtype, cval)
+    total: Any = None
+    for term in terms:
+        done = tile
+        for i in _order(problem.axes):
+            a = problem.axes[i]
+            moved = done.movedim(i + 2, -1)
+            line = moved.reshape(-1, 1, moved.shape[-1])
+            line = f.lib.nn.functional.conv1d(line, term[i].reshape(1, 1, -1), stride=a.stride, dilation=a.dilation)
+            done = line.reshape(*moved.shape[:-1], -1).movedim(-1, i + 2)
+        total = done if total is None else total + done
+    f.give(total, y)
 
 
 def _idle(n: int) -> Axis:

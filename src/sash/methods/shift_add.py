@@ -10,10 +10,9 @@ from __future__ import annotations
 from itertools import product
 from math import prod
 
-import numpy as np
-
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, add_exactly, cut, fill, give
+from sash.arrays import family
+from sash.arrays.numpy_ import Array, cut
 from sash.machine import Machine
 from sash.methods.direct import prepare as prepare
 from sash.methods.method import GATED, Cost
@@ -48,15 +47,16 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
 
 
 def run(problem: Problem, x: Array, prepared: tuple[Array, Array | None], y: Array, cval: float) -> None:
-    tile = fill(x, problem.axes, problem.dtype, cval)
-    total, rest = np.zeros(y.shape, tile.dtype), np.zeros((problem.batch, *problem.out), tile.dtype)
+    f = family(x)
+    tile = f.fill(x, problem.axes, problem.dtype, cval)
+    total, rest = f.zeros(y.shape, tile), f.zeros((problem.batch, *problem.out), tile)
     w, v = prepared
     wide = problem.inputs // problem.groups
     sizes = [range(a.size) for a in problem.axes]
-    term = np.empty((problem.batch, *problem.out), tile.dtype)
+    term = f.empty((problem.batch, *problem.out), tile)
     for o in range(problem.outputs):
         first = o // (problem.outputs // problem.groups) * wide
-        chunk = np.zeros_like(term)
+        chunk = f.lib.zeros_like(term)
         for count, (c, *at) in enumerate(product(range(wide), *sizes), start=1):
             starts = [t * a.dilation for t, a in zip(at, problem.axes, strict=True)]
             stops = [s + (a.out - 1) * a.stride + 1 for s, a in zip(starts, problem.axes, strict=True)]
@@ -64,22 +64,23 @@ def run(problem: Problem, x: Array, prepared: tuple[Array, Array | None], y: Arr
             _term(problem.reduce, piece, w[o, count - 1], None if v is None else v[o, count - 1], term)
             chunk += term
             if count % CHUNK[True] == 0:  # a running sum's error grows with its length
-                add_exactly(total[:, o], chunk, rest)
-                chunk.fill(0)
+                f.add_exactly(total[:, o], chunk, rest)
+                chunk[...] = 0
         total[:, o] += chunk
         total[:, o] += rest
-        rest.fill(0)
-    give(total, y)
+        rest[...] = 0
+    f.give(total, y)
 
 
 def _term(reduce: str, x: Array, w: Array, v: Array | None, term: Array) -> None:
+    lib = family(x).lib
     if reduce == "product":
-        np.multiply(x, w, out=term)
+        lib.multiply(x, w, out=term)
         return
-    np.subtract(x, w, out=term)
+    lib.subtract(x, w, out=term)
     if reduce == "absolute":
-        np.abs(term, out=term)
+        lib.abs(term, out=term)
     else:
-        np.multiply(term, term, out=term)
+        lib.multiply(term, term, out=term)
     if v is not None:
-        np.multiply(term, v, out=term)
+        lib.multiply(term, v, out=term)

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from math import log2, prod
+from math import frexp, inf, log2, nan, prod
 from typing import Any
 
-import numpy as np
-
-from sash.arrays.numpy_ import Array, cut, fill, give
+from sash.arrays import family
+from sash.arrays.numpy_ import Array, cut
 from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
@@ -165,6 +164,8 @@ class Spectrum:
     values: Array
     geometry: tuple[Geometry, ...]
     w: Array
+    dtype: str
+    """Computed in."""
 
 
 def prepare(problem: Problem, weights: Weights, cost: Cost, phased: bool) -> Spectrum:
@@ -173,20 +174,19 @@ def prepare(problem: Problem, weights: Weights, cost: Cost, phased: bool) -> Spe
         if axis.size > 1:
             s, reach, stride = _fold(axis, phased)
             geometry.append(Geometry(i, _used(axis, s), s, stride, reach, _length(axis, cost.tile[i + 1], phased)))
-    dtype = np.dtype("float64" if problem.bits else problem.dtype)
+    dtype = "float64" if problem.bits else problem.dtype
     w = weights.dense
-    return Spectrum(_spectrum(problem, w.astype(dtype, copy=False), tuple(geometry)), tuple(geometry), w)
+    return Spectrum(_spectrum(problem, family(w).cast(w, dtype), tuple(geometry)), tuple(geometry), w, dtype)
 
 
 def _spectrum(problem: Problem, w: Array, geometry: Sequence[Geometry]) -> Array:
     """w (O, C/G, *K) to its conjugate spectrum (O, C/G*P, *F)."""
-    from scipy import fft
-
-    spread = np.zeros((*w.shape[:2], *_spans(problem, geometry)), w.dtype)
+    f = family(w)
+    spread = f.zeros((*w.shape[:2], *_spans(problem, geometry)), w)
     cut(spread, [slice(0, a.reach, a.dilation) for a in problem.axes])[...] = w
-    values = fft.rfftn(_split(spread, geometry), [g.length for g in geometry], [g.axis + 2 for g in geometry])
-    conjugate: Array = np.conj(values, out=values)
-    return conjugate
+    values = f.rfftn(_split(spread, geometry), [g.length for g in geometry], [g.axis + 2 for g in geometry])
+    values.imag *= -1
+    return values  # type: ignore[no-any-return]
 
 
 def _spans(problem: Problem, geometry: Sequence[Geometry]) -> list[int]:
@@ -204,7 +204,7 @@ def _split(x: Array, geometry: Sequence[Geometry]) -> Array:
     for g in geometry:
         shape[g.axis + 2] = -(-x.shape[g.axis + 2] // g.s)
     count = prod(len(g.phases) for g in geometry)
-    z = np.zeros((shape[0], shape[1], count, *shape[2:]), x.dtype)
+    z: Array = family(x).zeros((shape[0], shape[1], count, *shape[2:]), x)
     for p, phases in enumerate(product(*(g.phases for g in geometry))):
         every: list[Any] = [slice(None)] * (x.ndim - 2)
         for g, b in zip(geometry, phases, strict=True):
@@ -216,33 +216,33 @@ def _split(x: Array, geometry: Sequence[Geometry]) -> Array:
 
 def run(problem: Problem, x: Array, prepared: Spectrum, y: Array, cval: float) -> None:
     values = prepared.values
-    tile = fill(x, problem.axes, "float64" if values.dtype == np.complex128 else "float32", cval)
+    f = family(x)
+    tile = f.fill(x, problem.axes, prepared.dtype, cval)
     tile = cut(tile, [slice(None, None, a.stride if a.size == 1 else 1) for a in problem.axes])
     result = _apply(problem, tile, values, prepared.geometry)
-    if not np.isfinite(result.sum()):
+    if not f.lib.isfinite(result.sum()):
         result = _repair(problem, tile, prepared)
-    give(result, y)
+    f.give(result, y)
 
 
 def _apply(problem: Problem, tile: Array, values: Array, geometry: Sequence[Geometry]) -> Array:
     """Transform, multiply, sum over channels and phases, transform back: (N, O, *out)."""
-    from scipy import fft
-
+    f = family(tile)
     axes, lengths = [g.axis + 2 for g in geometry], [g.length for g in geometry]
-    spectra = fft.rfftn(_split(tile, geometry), lengths, axes)
+    spectra = f.rfftn(_split(tile, geometry), lengths, axes)
     channels, each = values.shape[1], problem.outputs // problem.groups
     if channels == problem.outputs == 1:
         total = spectra
         total *= values
     else:
-        total = np.empty((spectra.shape[0], problem.outputs, *spectra.shape[2:]), spectra.dtype)
-        term = np.empty_like(total[:, 0])
+        total = f.empty((spectra.shape[0], problem.outputs, *spectra.shape[2:]), spectra)
+        term = f.lib.empty_like(total[:, 0])
         for o in range(problem.outputs):
             first = o // each * channels
-            np.multiply(spectra[:, first], values[o, 0], out=total[:, o])
+            f.lib.multiply(spectra[:, first], values[o, 0], out=total[:, o])
             for q in range(1, channels):
-                total[:, o] += np.multiply(spectra[:, first + q], values[o, q], out=term)
-    result: Array = fft.irfftn(total, lengths, axes, overwrite_x=True)
+                total[:, o] += f.lib.multiply(spectra[:, first + q], values[o, q], out=term)
+    result: Array = f.irfftn(total, lengths, axes)
     valid = [slice(0, n) for n in problem.out]
     for g in geometry:
         valid[g.axis] = slice(0, (problem.out[g.axis] - 1) * g.stride + 1, g.stride)
@@ -258,19 +258,21 @@ def _repair(problem: Problem, tile: Array, prepared: Spectrum) -> Array:
     geometry, w = prepared.geometry, prepared.w
 
     def through(samples: Array, kernel: Array) -> Array:
-        return _apply(problem, samples.astype(np.float64), _spectrum(problem, kernel.astype(np.float64), geometry), geometry)
+        return _apply(problem, f.cast(samples, "float64"), _spectrum(problem, f.cast(kernel, "float64"), geometry), geometry)
 
-    finite = np.isfinite(tile)
-    clean = np.where(finite, tile, 0).astype(np.float64)
-    scale = 2.0 ** (np.frexp(np.abs(clean).max(initial=0.0))[1] - 1)
-    tall = 2.0 ** (np.frexp(np.abs(w).max())[1] - 1)
+    f = family(tile)
+    lib = f.lib
+    finite = lib.isfinite(tile)
+    clean = f.cast(lib.where(finite, tile, 0), "float64")
+    scale = 2.0 ** (frexp(float(abs(clean).max()))[1] - 1)
+    tall = 2.0 ** (frexp(float(abs(w).max()))[1] - 1)
     result: Array = through(clean / scale, w / tall) * scale * tall
     if finite.all():
         return result
-    plus, minus, lost = tile == np.inf, tile == -np.inf, np.isnan(tile)
+    plus, minus, lost = tile == inf, tile == -inf, lib.isnan(tile)
     up = through(plus, w > 0) + through(minus, w < 0) > 0.5
     down = through(plus, w < 0) + through(minus, w > 0) > 0.5
-    lost_there = through(lost, np.ones_like(w)) + through(plus | minus, w == 0) > 0.5
-    result[up], result[down] = np.inf, -np.inf
-    result[lost_there | (up & down)] = np.nan
+    lost_there = through(lost, lib.ones_like(w)) + through(plus | minus, w == 0) > 0.5
+    result[up], result[down] = inf, -inf
+    result[lost_there | (up & down)] = nan
     return result

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, cut, fill, sound, take
+from sash.arrays import family
+from sash.arrays.numpy_ import Array, cut, sound
 from sash.arrays.weights import Weights
 from sash.errors import OverflowRisk
-from sash.methods import gated
+from sash.methods import gated, gather
 from sash.methods.gemm import rows
 from sash.ops.arithmetic import How, carry_out
 from sash.planning import choose
@@ -32,7 +33,7 @@ def turned(w: Array, groups: int, axes: int) -> Array:
     at = w.ndim - axes - 2
     lead, (o, c), sizes = w.shape[:at], w.shape[at : at + 2], w.shape[at + 2 :]
     w = w.reshape(*lead, groups, o // groups, c, *sizes).swapaxes(at + 1, at + 2).reshape(*lead, groups * c, o // groups, *sizes)
-    return cut(w, [slice(None, None, -1)] * axes)
+    return cut(w, [slice(None, None, -1)] * axes) if isinstance(w, np.ndarray) else w.flip(list(range(-axes, 0)))
 
 
 def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, how: How) -> None:
@@ -50,17 +51,19 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
         if least * problem.taps * problem.outputs >= 1 << 63:
             raise OverflowRisk("sums of what the boundary folds back might not fit int64 for this data; use floats, or smaller numbers.")
     bias, kernel = kernel.bias, Weights(kernel.array, kernel.terms, spread=kernel.spread, gate=kernel.gate)
-    frame = np.empty((*x.shape[:2], *back.out), np.float32 if x.dtype == np.float16 else x.dtype)
-    carry_out(back._replace(result=frame.real.dtype.name), z, kernel, frame, 0, exact, how)
+    f = family(x)
+    frame = f.empty((*x.shape[:2], *back.out), x)
+    carry_out(back, z, kernel, frame, 0, exact, how)
     with np.errstate(all="ignore"):
         folded = fold(problem, frame)
         if bias is not None:
             folded += bias.reshape(-1, *[1] * len(problem.axes))
-        np.copyto(x, folded, casting="unsafe")
+        f.give(folded, x)
 
 
 def fold(problem: Problem, frame: Any) -> Any:
     """The part of the frame that stands on samples, with all else added to the samples that it repeats (in place)."""
+    lib = family(frame).lib
     for i, axis in enumerate(problem.axes, start=2):
         before = (slice(None),) * i
         start = -axis.frame[0]
@@ -72,7 +75,7 @@ def fold(problem: Problem, frame: Any) -> Any:
             elif run.step == 1:
                 core[(*before, slice(run.first, run.first + run.length))] += piece
             else:
-                core[(*before, slice(run.first - run.length + 1, run.first + 1))] += np.flip(piece, i)
+                core[(*before, slice(run.first - run.length + 1, run.first + 1))] += lib.flip(piece, (i,))
         frame = core
     return frame
 
@@ -86,7 +89,8 @@ def weigh(problem: Problem, x: Array, z: Array, w: Array, cval: complex, how: Ho
         assert gate is not None
         _weigh_gated(problem, x, z, gate, w, how)
         return
-    if not z.size:
+    f = family(x)
+    if 0 in z.shape:
         w[...] = 0
         return
     across = problem.adjoint_w()
@@ -96,33 +100,36 @@ def weigh(problem: Problem, x: Array, z: Array, w: Array, cval: complex, how: Ho
         n, c = x.shape[:2]
         groups = problem.groups
         turned_x = x.reshape(n, groups, c // groups, *x.shape[2:]).swapaxes(0, 2).reshape(c // groups, groups * n, *x.shape[2:])
-        across = across._replace(straight=across.dtype == x.dtype.name and sound(turned_x))
+        across = across._replace(straight=isinstance(x, np.ndarray) and across.dtype == x.dtype.name and sound(turned_x))
         carry_out(across, turned_x, Weights(z.swapaxes(0, 1)), w.swapaxes(0, 1), cval, False, how)
         return
     each = problem.outputs // problem.groups
     boxes = laid.boxes or (problem.whole,)
     sums: dict[int, Array] = {}
-    kind = f"complex{w.itemsize * 8}" if w.dtype.kind == "c" else problem.dtype
+    kind = f"complex{w.itemsize * 8}" if str(w.dtype).rpartition(".")[2].startswith("complex") else problem.dtype
 
-    total = np.zeros((problem.groups, each, problem.taps), kind)
+    total = f.cast(f.zeros((problem.groups, each, problem.taps), w), kind)
 
     def one(number: int) -> None:
         runs, part = problem.part(boxes[number])
         (first, last), *rest = boxes[number]
-        tile = fill(take(x[first:last], runs), part.axes, kind, cval)
-        block = np.moveaxis(cut(z[first:last], [slice(o, p) for o, p in rest]), 1, 0).reshape(problem.groups, each, -1)
+        tile = f.fill(f.take(x[first:last], runs), part.axes, kind, cval)
+        block = f.lib.moveaxis(cut(z[first:last], [slice(o, p) for o, p in rest]), 1, 0).reshape(problem.groups, each, -1)
         with np.errstate(all="ignore"):
-            sums[number] = np.stack([block[g].astype(kind, copy=False) @ rows(part, tile, g) for g in range(problem.groups)])
+            sums[number] = f.lib.stack([f.cast(block[g], kind) @ rows(part, tile, g) for g in range(problem.groups)])
 
     for start in range(0, len(boxes), HELD):  # in waves, each added up in order: the same bits on any number of threads
         wave = range(start, min(start + HELD, len(boxes)))
         share(one, wave, laid.workers)
         for number in wave:
             total += sums.pop(number)
-    np.copyto(w, total.reshape(w.shape), casting="unsafe")
+    f.give(total.reshape(w.shape), w)
 
 
 def _reverse_gated(problem: Problem, z: Array, kernel: Weights, x: Array, how: How) -> None:
+    if problem.home == "cuda":
+        gather.backward_x(problem, kernel, z, x)
+        return
     plan = choose(problem, "gated", how.max_memory, workers())
 
     def bands(one: Callable[[int, int, int], None], rows: int) -> None:
@@ -134,6 +141,9 @@ def _reverse_gated(problem: Problem, z: Array, kernel: Weights, x: Array, how: H
 
 
 def _weigh_gated(problem: Problem, x: Array, z: Array, gate: Array, w: Array, how: How) -> None:
+    if problem.home == "cuda":
+        gather.backward_w(problem, x, z, gate, w)
+        return
     plan = choose(problem, "gated", how.max_memory, workers())
 
     def bands(one: Callable[[int, int, int, int], None], rows: int) -> None:

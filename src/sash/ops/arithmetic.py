@@ -37,6 +37,11 @@ class How(NamedTuple):
 
 def carry_out(problem: Problem, x: Array, kernel: Weights, y: Array, cval: complex, exact: bool, how: How) -> None:
     """Make y, whatever the element types; `exact`: integers with integers."""
+    if problem.home == "cuda":
+        from sash.ops import device
+
+        device.carry_out(problem, x, kernel, y, cval, exact, how)
+        return
     problem = _knowing(problem, kernel, y, exact, how)
     if exact:
         problem = exactly(problem, x, kernel, int(cval.real), y.dtype)

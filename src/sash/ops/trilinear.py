@@ -84,6 +84,8 @@ def respond(
     problem = _problem(form, wants, a, b, shape, gate)
     if not exact and not form.product and gate is None and goes_native(problem, form, workers()):
         return _native(problem, form, wants, a, b, bias)
+    if problem.home == "cuda":
+        return _on_device(problem, form, wants, a.detach(), b.detach(), shape, bias, gate, torch.int64 if exact else kind)
     first, second = array(a), array(b)
     made = np.result_type(first, second)
     made = np.dtype(np.int64 if exact else np.float32 if made == np.float16 else made)
@@ -104,12 +106,44 @@ def respond(
     return tensor(y, torch.int64 if exact else kind)
 
 
+def _on_device(
+    problem: Problem, form: Form, wants: str, a: Any, b: Any, shape: Sequence[int], bias: Tensor | None, gate: Any, kind: torch.dtype
+) -> Tensor:
+    """The engine on a GPU's tensors: the methods that are written over functions of the family."""
+    exact = kind == torch.int64
+    stored = torch.float32 if kind in HALF else kind
+    if wants == "w":
+        w: Any = a.new_empty(tuple(shape), dtype=stored)
+        weigh(problem, a, b, w, form.cval, form.how, gate)
+        return w.to(kind)  # type: ignore[no-any-return]
+    x, taps = (a, b) if wants == "y" else (b, a)
+    if form.product:
+        kernels = torch.split(taps, [axis.size for axis in form.axes])
+        terms: Any = (tuple([k.flip(0) if wants == "x" else k for k in kernels]),)
+        kernel = Weights(None, terms, spread=True)
+    else:
+        kernel = Weights(turned(taps, form.groups, len(form.axes)) if wants == "x" and gate is None else taps, gate=gate)
+    extra: Any = None if bias is None else bias.detach().to(stored)
+    kernel.bias = extra
+    made: Any = a.new_empty((problem.batch, problem.outputs, *problem.out) if wants == "y" else tuple(shape), dtype=stored)
+    if made.numel() and wants == "y":
+        carry_out(problem, x, kernel, made, form.cval, exact, form.how)
+    elif made.numel():
+        reverse(problem, x, kernel, made, exact, form.how)
+    return made.to(kind)  # type: ignore[no-any-return]
+
+
+def on_device(t: Tensor) -> bool:
+    """Whether only PyTorch's own operations reach t's elements."""
+    return t.device.type != "cpu"
+
+
 def _problem(form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int], gate: Tensor | None) -> Problem:
     """The forward problem, whichever side is wanted."""
     x = tuple(shape) if wants == "x" else tuple(a.shape)
     w = tuple(b.shape) if wants == "y" else tuple(a.shape) if wants == "x" else tuple(shape)
     outputs = 1 if form.product else w[0] if gate is None else w[1]
-    home = "cuda" if a.is_cuda else "numpy" if form.alike else "torch"
+    home = "cuda" if on_device(a) else "numpy" if form.alike else "torch"
     return problem_of(form, x, outputs, 0 if gate is None else w[0], TYPES[a.dtype], TYPES[b.dtype], home)
 
 
@@ -136,7 +170,7 @@ def _native(problem: Problem, form: Form, wants: str, a: Tensor, b: Tensor, bias
             return native.forward(problem, a, b, bias, form.cval)
     a, b, bias = a.detach(), b.detach(), None if bias is None else bias.detach()
     kind = a.dtype
-    if kind in HALF and not a.is_cuda:  # some of its transposed ways sum in half precision
+    if kind in HALF and not on_device(a):  # some of its transposed ways sum in half precision
         a, b, bias = a.float(), b.float(), None if bias is None else bias.float()
     made = native.backward_w(problem, a, b, form.cval) if wants == "w" else native.backward_x(problem, a, b, bias)
     return made.to(kind)
