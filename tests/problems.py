@@ -2,7 +2,7 @@
 
 Every element type, memory layout, boundary and kind of padding turns up; about one in five slides over axes in the
 middle, one in eight pads further than the array is long, one in twelve has an empty batch axis.
-Imports: NumPy, oracle.
+Imports: NumPy, oracle; of sash the index of methods.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 import oracle
+from sash.axis import Axis
+from sash.methods import METHODS
+from sash.problem import Problem
 
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 FLOATS = ("float16", "float32", "float64")
@@ -183,3 +186,10 @@ PAIRS = (
     *((t, t) for t in COMPLEX),
 )
 """Pairs of types that keep their kind: floats and complex numbers keep theirs, integers sum to int64."""
+
+
+def filtering():
+    """Methods that are willing for some filter of arrays; the others want channels, tensors or planes."""
+    axis = Axis(64, 3, 2, 1, 0, 64, "zero")
+    probe = Problem((axis, axis), rank=1, finite=True)
+    return tuple(m.NAME for m in METHODS if not m.refuses(probe))

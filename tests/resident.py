@@ -44,6 +44,13 @@ def job(call, small):
             (noise(side, side), noise(9, 9)),
             {"padding": "same", "separable": False, "max_memory": 8 << 20},
         )
+    if call.startswith("channels"):
+        n = 24 if small else 300
+        limit = {"max_memory": 4 << 20} if call == "channels limited" else {}
+        return "conv", (noise(1, 16, n, n), noise(24, 16, 3, 3)), {"padding": "same", **limit}
+    if call == "planes":
+        n = 24 if small else 300
+        return "conv2_5d", (noise(1, 16, n, n), noise(3, 24, 16, 3, 3)), {"padding": "same", "focal": 100.0}
     if call == "blur":
         n = 40 if small else 200
         return "gaussian_blur", (noise(n, n, n),), {"sigma": 2.0}
@@ -70,6 +77,10 @@ def main(call, method):
             return print(json.dumps({"refused": str(refusal)}))
         Path("/proc/self/clear_refs").write_text("5")
         before = status("VmRSS")
+        if name == "conv2_5d":
+            depth = 1 + np.random.default_rng(1).random((1, *arrays[0].shape[2:]), np.float32) / 50
+            settings["focal"], arrays = 100.0, (arrays[0], sash.depth_planes(depth, 3, padding="same", focal=100.0), arrays[1])
+            before = status("VmRSS")
         result = getattr(sash, name)(*arrays, **settings)
         taken = status("VmHWM") - before - result.nbytes
     return print(json.dumps({"taken": taken, "predicted": plan.scratch, "limit": settings.get("max_memory"), "ran": plan.method}))

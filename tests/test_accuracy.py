@@ -7,9 +7,9 @@ import oracle
 import problems
 import sash
 import tolerance
-from sash import accuracy, methods
+from sash import accuracy
 
-METHODS = methods.names()
+METHODS = problems.filtering()
 FLOATS = [(t, t) for t in (*problems.FLOATS, *problems.COMPLEX)]
 
 

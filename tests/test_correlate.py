@@ -10,9 +10,8 @@ import oracle
 import problems
 import sash
 import tolerance
-from sash import methods
 
-METHODS = methods.names()
+METHODS = problems.filtering()
 SEEDS = 400
 SEVEN = np.array(
     [

@@ -109,7 +109,7 @@ def test_planes_are_gathered(device, missing):
     inner = float(((y.detach().cpu().numpy() - b.reshape(-1, 1, 1)) * z).sum())
     assert float((gx.detach().cpu().numpy() * x).sum()) == pytest.approx(inner)
     assert float((gw.detach().cpu().numpy() * w).sum()) == pytest.approx(inner)
-    from sash.ops import depth as depths
+    from sash.ops import planes as depths
     from sash.ops.bins import binned
 
     settings = depths.Settings(90.0, 1.0, (2, 1), (1, 2), 1, missing)

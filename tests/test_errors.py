@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+import problems
 import sash
-from sash import errors, methods
+from sash import errors
 
 X = np.ones((7, 8))
 K = np.ones((3, 3))
@@ -98,7 +99,7 @@ def test_one_sentence_with_both_numbers(name):
     assert len(text) < 400, text
 
 
-@pytest.mark.parametrize("method", methods.names())
+@pytest.mark.parametrize("method", problems.filtering())
 def test_arguments_are_checked_before_any_method_sees_them(method):
     """A wrong option is not accepted because a shortcut ran first: not even where there is nothing to do."""
     for settings in (

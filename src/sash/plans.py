@@ -110,6 +110,8 @@ def describe(problem: Problem) -> str:
         values = {getattr(problem.axes[i], name) for i in active}
         if values != {1}:
             parts.append(f"{name} {', '.join(str(getattr(problem.axes[i], name)) for i in active)}")
+    if problem.planes:
+        parts.append(f"{problem.planes} planes")
     for count, noun in ((problem.batch, "batch"), (problem.inputs, "in"), (problem.outputs, "out"), (problem.groups, "groups")):
         if count > 1:
             parts.append(f"{count} {noun}")

@@ -30,10 +30,10 @@ MOST = 3
 
 
 def refuses(problem: Problem) -> str:
-    if problem.home == "numpy":
-        return "PyTorch's convolution takes tensors, and these are NumPy arrays"
     if problem.planes:
         return GATED
+    if problem.home == "numpy":
+        return "PyTorch's convolution takes tensors, and these are NumPy arrays"
     if problem.reduce != "product":
         return f"{problem.reduce} differences are no convolution"
     if problem.bits:

@@ -20,7 +20,7 @@ PHASED = True
 
 
 def refuses(problem: Problem) -> str:
-    if all(axis.stride == 1 for axis in problem.axes):
+    if not problem.planes and all(axis.stride == 1 for axis in problem.axes):
         return "without a stride there is one phase: this is fft"
     return spectrum.refuses(problem)
 

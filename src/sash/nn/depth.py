@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sash.errors import ArgumentError
 from sash.nn.convolution import fan_in, spread
-from sash.ops.depth import Settings, conv2_5d, geometry
+from sash.ops.depth import conv2_5d
+from sash.ops.planes import Settings, geometry
 
 
 class Conv2_5d(nn.Module):

@@ -1,4 +1,4 @@
-"""The plane map on a GPU, in PyTorch's operations; the definition as it stands (see `depth`).
+"""The plane map on a GPU, in PyTorch's operations; the definition as it stands (see `planes`).
 
 depth (N, H, W)   planes (N, h, w, OH, OW), int8        Imports: PyTorch, axis.
 """

@@ -13,8 +13,11 @@ import numpy as np
 
 from sash.arrays.numpy_ import settle_dtype
 from sash.errors import ArgumentError, unknown
+from sash.ops import conv as conv_
 from sash.ops import correlate as filters_
+from sash.ops import depth as depth_
 from sash.ops import gaussian as gaussian_
+from sash.ops import layout, planes
 from sash.ops import similarity as similarity_
 from sash.ops.filters import Settings, lower, settle_axes
 from sash.ops.integers import type_range
@@ -33,12 +36,12 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
     Parameters
     ----------
     verb : str
-        "correlate", "convolve", "separable_filter", "gaussian_blur" or "similarity".
+        "correlate", "convolve", "separable_filter", "gaussian_blur", "similarity", "conv", "conv_transpose" or "conv2_5d".
     *shapes : tuples of int
         Shapes of the verb's arrays, in its order: x and kernel; x and the 1-D kernels' sizes for "separable_filter";
-        x for "gaussian_blur" (with ``sigma=``); image and template.
+        x for "gaussian_blur" (with ``sigma=``); image and template; x and weight for the convolutions.
     input_dtype : default "float32"
-        Element type of all arrays.
+        Element type of all arrays; one of PyTorch's (``torch.float32``) plans for tensors on the CPU.
     **settings
         The verb's own keyword arguments. What depends on values is told: ``separable=True`` means that the kernel is
         one outer product (otherwise it is taken to be none); integers are taken to fill their type.
@@ -59,7 +62,7 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
     >>> sash.plan("correlate", (7, 7), (3, 3), stride=2).method
     'direct'
     >>> sorted(c.name for c in sash.plan("gaussian_blur", (256, 256, 256), sigma=2).candidates)
-    ['direct', 'fft', 'gemm', 'polyphase', 'separable', 'shift_add']
+    ['direct', 'fft', 'gated', 'gather', 'gemm', 'indirect', 'native', 'polyphase', 'separable', 'shift_add']
     """
     if not isinstance(verb, str) or verb not in VERBS:
         raise unknown("verb", verb, VERBS)
@@ -71,12 +74,23 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
     if len(shapes) != count:
         raise ArgumentError(f"plan({verb!r}) takes {count} shape{'s' if count > 1 else ''}, got {len(shapes)}.")
     extents = [(s,) if isinstance(s := ints("shape", shape), int) else s for shape in shapes]
-    kind = settle_dtype("input_dtype", input_dtype)
+    kind, home = _settle_family(input_dtype)
     problem = lowered(kind, *extents, **settings)
+    if verb.startswith("conv") and verb != "convolve":
+        problem = problem._replace(home=home)
     how = settings.get("method", "auto"), settings.get("max_memory")
     composed = verb == "similarity" and problem.reduce == "product"
     found = planned(problem, *how) if composed else choose(problem, *how, workers())
     return Plan(f"{verb}: {found.title}", found.problem, found.method, found.reason, found.candidates)
+
+
+def _settle_family(input_dtype: Any) -> tuple[np.dtype[Any], str]:
+    """The element type, and where such arrays live."""
+    if type(input_dtype).__module__ == "torch":
+        from sash.arrays.torch_ import TYPES
+
+        return np.dtype(TYPES[input_dtype]), "torch"
+    return settle_dtype("input_dtype", input_dtype), "numpy"
 
 
 def _filter(kind: np.dtype[Any], x: tuple[int, ...], sizes: tuple[int, ...], rank: int = 0, **settings: Any) -> Problem:
@@ -132,11 +146,44 @@ def _similarity(
     return similarity_.summed_in(problem, kind, kind, *type_range(kind), whole=others.get("mask") is None)
 
 
+def _conv(kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, ...], **settings: Any) -> Problem:
+    return _known(layout.settle(x, kind, weight, kind, layout.Settings(**settings).plain()), kind)
+
+
+def _conv_transpose(kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, ...], **settings: Any) -> Problem:
+    return _known(layout.settle_transposed(x, kind, weight, kind, layout.Settings(**settings).plain()), kind).adjoint_x()
+
+
+def _known(lay: layout.Layout, kind: np.dtype[Any]) -> Problem:
+    """The problem, as if its values were finite, and integers filled their type."""
+    problem = lay.problem._replace(finite=True, straight=kind.name == lay.problem.dtype)
+    if lay.types.exact:
+        least, most = type_range(kind)
+        size = max(abs(least), most)
+        problem = problem.whole_numbers((problem.taps * size * size).bit_length())
+    return problem
+
+
+def _conv2_5d(
+    kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, ...], *, focal: Any = None, spacing: float = 1.0, stride: Any = 1,
+    padding: Any = 0, dilation: Any = 1, groups: int = 1, missing: str = "center", accuracy: str = "normwise", **others: Any,
+) -> Problem:  # fmt: skip
+    axes = planes.check(x, weight, groups, planes.Settings(focal, spacing, stride, padding, dilation, missing), False)
+    compute = "float64" if kind.itemsize == 8 else "float32"
+    return Problem(
+        axes, x[0], x[1], weight[1], groups, dtype=compute, source=kind.name, result=compute, finite=True,
+        elementwise=accuracy == "elementwise", planes=weight[0],
+    )  # fmt: skip
+
+
 VERBS: dict[str, tuple[Callable[..., Any], int, Callable[..., Problem]]] = {
     "correlate": (filters_.correlate, 2, _filter),
     "convolve": (filters_.convolve, 2, _filter),
     "separable_filter": (filters_.separable_filter, 2, _separable),
     "gaussian_blur": (gaussian_.gaussian_blur, 1, _blur),
     "similarity": (similarity_.similarity, 2, _similarity),
+    "conv": (conv_.conv, 2, _conv),
+    "conv_transpose": (conv_.conv_transpose, 2, _conv_transpose),
+    "conv2_5d": (depth_.conv2_5d, 2, _conv2_5d),
 }
 """Verbs that are planned: the function, how many shapes it takes, and how they become a Problem."""

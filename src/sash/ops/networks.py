@@ -74,12 +74,10 @@ def _made(
     cval = check_cval(settings.cval, kind == "exact", kind == "complex") if settings.boundary == "constant" else 0.0
     axes = tuple([Slid(a.size, a.stride, a.dilation, -a.start, a.stop - a.n) for a in found.axes])
     form = Form(axes, found.groups, False, settings.boundary, cval, "auto", settings.method, settings.accuracy, settings.max_memory)
-    if transposed:
-        shape = (found.batch, found.inputs, *[a.n for a in found.axes])
+    shape = (found.batch, channels, *[a.n if transposed else a.out for a in found.axes])
+    if not torch.compiler.is_compiling():  # it would bound the sizes that a graph is good for
         check_size(shape, 8)
-        return form, found.last, shape
-    check_size((found.batch, channels, *[a.out for a in found.axes]), 8)
-    return form, found.last, ()
+    return form, found.last, shape if transposed else ()
 
 
 _kept = lru_cache(maxsize=2048, typed=True)(_made)

@@ -1,7 +1,7 @@
 """2.5-D convolution on tensors: the plane map is an operation without derivatives, the rest the trilinear form.
 
     x (N, C, H, W)   depth (N, H, W)   weight (L, O, C/groups, h, w)   planes (N, h, w, OH, OW), int8   y (N, O, OH, OW)
-Imports: PyTorch, trilinear, depth.
+Imports: PyTorch, trilinear, planes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 from sash.arrays import torch_
 from sash.axis import Axis
 from sash.errors import KindError
-from sash.ops import depth as arrays
-from sash.ops.depth import Settings
+from sash.ops import planes as arrays
 from sash.ops.form import Form, Slid
 from sash.ops.layout import settle_bias_shape
 from sash.ops.networks import settled
+from sash.ops.planes import Settings
 from sash.ops.tensors import gathered
 from sash.ops.trilinear import run
 

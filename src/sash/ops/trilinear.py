@@ -44,7 +44,7 @@ def run(
         return traced(form, wants, a, b, shape, bias, gate)
     if not watched(a, b, bias):
         return respond(form, wants, a, b, shape, bias, gate)
-    if any([t is not None and torch._C._functorch.is_legacy_batchedtensor(t) for t in (a, b, bias)]):
+    if any([t is not None and _batched(t) for t in (a, b, bias)]):
         return traced(form, wants, a, b, shape, bias, gate)  # batched cotangents: the operation is looped over
     if not all([t is None or type(t) in (Tensor, Parameter) or transformed() for t in (a, b, bias)]):
         return traced(form, wants, a, b, shape, bias, gate)
@@ -65,9 +65,16 @@ def watched(*operands: Tensor | None) -> bool:
     """Whether anyone wants to know how the result came about."""
     grad = torch.is_grad_enabled()
     for t in operands:
-        if t is not None and ((grad and t.requires_grad) or (type(t) is not Tensor and type(t) is not Parameter)):
+        if t is None:
+            continue
+        if (grad and t.requires_grad) or (type(t) is not Tensor and type(t) is not Parameter) or _batched(t):
             return True
     return transformed()
+
+
+def _batched(t: Tensor) -> bool:
+    """A batch of cotangents (`is_grads_batched`; a private name too)."""
+    return torch._C._functorch.is_legacy_batchedtensor(t)  # type: ignore[no-any-return]
 
 
 def transformed() -> bool:

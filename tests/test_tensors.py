@@ -1,0 +1,145 @@
+"""Every verb on PyTorch tensors: the answer of NumPy arrays, as a tensor, from any memory layout, with nothing written to."""
+
+import numpy as np
+import pytest
+
+import problems
+import sash
+import tolerance
+from problems_networks import conv_case, depth_case, transposed_case
+from sash import methods
+from tensor_layouts import LAYOUTS, array, check_fresh, tensor, torch
+
+METHODS = methods.names()
+KINDS = [pair for pair in problems.PAIRS if pair[0] not in ("uint16", "uint32", "uint64")]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))]
+NAMED = {"conv": conv_case, "conv_transpose": transposed_case}
+
+
+# --- filters -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_filters_give_the_bits_that_they_give_on_arrays(method):
+    rng = np.random.default_rng(0)
+    compared = 0
+    for seed in range(250):
+        case = problems.case(seed, dtypes=KINDS)
+        verb = sash.correlate if seed % 2 else sash.convolve
+        x, kernel = (tensor(a, problems.pick(rng, *LAYOUTS)) for a in (case.x, case.kernel))
+        before = array(x).tobytes(), array(kernel).tobytes()
+        told = {**case.settings, "method": method}
+        try:
+            found = verb(x, kernel, **told)
+        except sash.SashError as refusal:
+            assert method in str(refusal), f"{case}\n{refusal}"
+            continue
+        assert before == (array(x).tobytes(), array(kernel).tobytes()), f"{case}: an input was written to"
+        check_fresh(found, x, kernel)
+        if method == "native":  # PyTorch's own sums
+            exact = case.answer() if seed % 2 else problems.Case(seed, case.x, np.flip(case.kernel), "C", case.settings).answer()
+            tolerance.check(array(found), exact, tolerance.normwise(case, array(found).dtype), f"native on {case}")
+            continue
+        wanted = verb(array(x), array(kernel), **told)  # of the same strides, which the order of a sum may follow
+        compared += 1
+        assert array(found).dtype == wanted.dtype and found.shape == wanted.shape, f"{case}: {found.dtype}, {tuple(found.shape)}"
+        np.testing.assert_array_equal(array(found), wanted, err_msg=f"{method} on {case}")
+    assert compared > 10 or method == "native", f"{method} is willing {compared} times"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_other_filters_too(device):
+    rng = np.random.default_rng(1)
+    for dtype in ("float32", "float64", "float16", "uint8", "int16", "complex64"):
+        x = problems.values(rng, (3, 17, 19), dtype, 99)
+        kernels = [problems.values(rng, n, dtype, 9) for n in (3, 4)]
+        t, ts = tensor(x, "sliced", device), [tensor(k, device=device) for k in kernels]
+        for call in (
+            lambda x, k: sash.separable_filter(x, k, padding="same", boundary="mirror"),
+            lambda x, k: sash.separable_filter(x, k, axes=(0, 2), stride=(1, 2)),
+            lambda x, k: sash.correlate(x, k[0], axes=1, padding=2, cval=3),
+            lambda x, k: sash.gaussian_blur(x, 1.3) if x.dtype not in (np.complex64, torch.complex64) else sash.correlate(x, k[1]),
+            lambda x, k: sash.gaussian_blur(x, (0.8, 2), axes=(1, 2), order=(0, 1), boundary="wrap"),
+            lambda x, k: sash.windows(x, (2, 3), axes=(1, 2), stride=2, dilation=(1, 2)),
+        ):
+            found, wanted = call(t, ts), call(x, kernels)
+            assert found.device.type == device and array(found).dtype == wanted.dtype
+            if device == "cpu":
+                np.testing.assert_array_equal(array(found), wanted)
+            else:
+                np.testing.assert_allclose(array(found), wanted, rtol=1e-3, atol=1e-3 * (1 + tolerance.magnitude(wanted)))
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd", "ncc", "zncc"])
+def test_similarity_equals_that_of_arrays(metric):
+    rng = np.random.default_rng(2)
+    for dtype in ("float32", "float64", "uint8", "int16"):
+        image, bank = problems.values(rng, (3, 20, 21), dtype, 99), problems.values(rng, (2, 3, 5, 4), dtype, 99)
+        mask = rng.random((5, 4)) < 0.8
+        told = {"metric": metric, "channel_axis": 0, "stride": (1, 2), "data_range": 255}
+        wanted = sash.similarity(image, bank, bank=True, **told), sash.similarity(image, bank[0], mask=mask, padding="same", **told)
+        t, b, m = tensor(image, "sliced"), tensor(bank, "transposed"), torch.from_numpy(mask)
+        found = sash.similarity(t, b, bank=True, **told), sash.similarity(t, b[0], mask=m, padding="same", **told)
+        for ours, theirs in zip(found, wanted, strict=True):
+            check_fresh(ours, t, b)
+            assert array(ours).dtype == theirs.dtype
+            np.testing.assert_allclose(array(ours), theirs, rtol=0, atol=1e-4 if theirs.dtype == np.float32 else 1e-10)
+
+
+def test_windows_are_a_view():
+    t = torch.arange(30.0).reshape(5, 6)
+    seen = sash.windows(t, (2, 3), stride=(1, 2))
+    assert seen.untyped_storage().data_ptr() == t.untyped_storage().data_ptr()
+    np.testing.assert_array_equal(array(seen), sash.windows(t.numpy(), (2, 3), stride=(1, 2)))
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("verb", NAMED)
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_convolutions_equal_the_definition(method, verb, device):
+    rng = np.random.default_rng(3)
+    for seed in range(110):
+        case = NAMED[verb](seed)
+        x, weight = (tensor(a, problems.pick(rng, *LAYOUTS), device) for a in (case.x, case.weight))
+        bias = None if case.bias is None else tensor(case.bias, "sliced", device)
+        before = array(x).tobytes(), array(weight).tobytes()
+        try:
+            found = getattr(sash, verb)(x, weight, bias, method=method, **case.settings)
+        except sash.SashError as refusal:
+            assert method in str(refusal) and method != "auto", f"{case}\n{refusal}"
+            continue
+        assert before == (array(x).tobytes(), array(weight).tobytes()), f"{case}: an input was written to"
+        check_fresh(found, x, weight)
+        assert found.device.type == device
+        assert array(found).dtype == (np.int64 if case.exact else case.x.dtype.newbyteorder("=")), f"{case}: {found.dtype}"
+        case.check(array(found), f"{method} on tensors")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_depth_equals_the_definition(method, device):
+    rng = np.random.default_rng(4)
+    for seed in range(70):
+        case = depth_case(seed)
+        x, depth, weight = (tensor(a, problems.pick(rng, *LAYOUTS), device) for a in (case.x, case.depth, case.weight))
+        bias = None if case.bias is None else tensor(case.bias, device=device)
+        focal = case.optics["focal"]
+        optics = {**case.optics, "focal": focal if isinstance(focal, float) or seed % 2 else torch.from_numpy(focal).to(device)}
+        planes = sash.depth_planes(depth, case.size, **{**case.sliding, **optics})
+        assert planes.dtype == torch.int8 and planes.device.type == device
+        np.testing.assert_array_equal(array(planes), case.plane_map, err_msg=str(case))
+        report = sash.depth_report(depth, case.size, **{**case.sliding, **optics})
+        assert report == sash.depth_report(case.depth, case.size, **case.sliding)
+        try:
+            found = sash.conv2_5d(x, depth, weight, bias, method=method, **case.settings, **optics)
+        except sash.SashError as refusal:
+            assert method in str(refusal) and method != "auto", f"{case}\n{refusal}"
+            continue
+        check_fresh(found, x, depth, weight)
+        case.check(array(found), f"{method} on tensors")
+        told = {name: value for name, value in case.settings.items() if name != "spacing"}
+        again = sash.conv2_5d(x, planes, weight, bias, method=method, **told)
+        assert torch.equal(found, again), case
