@@ -181,8 +181,8 @@ def ints(name: str, value: object) -> Ints:
 def _index(value: object) -> int:
     if isinstance(value, bool):
         raise TypeError
-    if isinstance(value, int):  # (of a size that is a symbol, index would make a constant)
-        return value
+    if isinstance(value, int) or type(value).__name__ == "SymInt":  # of a symbol, index would make a constant
+        return value  # type: ignore[return-value]
     return index(value)  # type: ignore[arg-type]
 
 

@@ -74,7 +74,7 @@ def watched(*operands: Tensor | None) -> bool:
 
 def _batched(t: Tensor) -> bool:
     """A batch of cotangents (`is_grads_batched`; a private name too)."""
-    return torch._C._functorch.is_legacy_batchedtensor(t)  # type: ignore[no-any-return]
+    return torch._C._functorch.is_legacy_batchedtensor(t)
 
 
 def transformed() -> bool:
