@@ -12,7 +12,7 @@ from problems_networks import conv_case, transposed_case
 from sash import methods
 
 METHODS = methods.names()
-SEEDS = 240
+SEEDS = 180
 NAMED = {"conv": conv_case, "conv_transpose": transposed_case}
 WHOLE = (("int64", "int64"), ("uint8", "int8"), ("int16", "int16"))
 
@@ -142,7 +142,7 @@ def without_format(settings):
 def test_the_transpose_is_the_exact_adjoint(method, boundary):
     """<conv(x, w), z> = <x, conv_transpose(z, w)>: to the last bit on integers, for every setting."""
     willing = 0
-    for seed in range(120):
+    for seed in range(70):
         case = conv_case(seed, WHOLE)
         settings = {**case.settings, "cval": 0, "boundary": boundary}
         forward = {"x": case.x, "weight": np.clip(case.weight, -100, 100), "method": method}
@@ -158,7 +158,7 @@ def test_the_transpose_is_the_exact_adjoint(method, boundary):
         willing += 1
         assert back.dtype == np.int64 and back.shape == case.x.shape, case
         assert np.sum(y.astype(object) * z) == np.sum(back.astype(object) * case.x), f"{method}, {boundary}: {case}"
-    assert willing >= 20 or method not in ("direct", "gemm", "shift_add"), f"{method} is willing {willing} times"
+    assert willing >= 12 or method not in ("direct", "gemm", "shift_add"), f"{method} is willing {willing} times"
 
 
 @pytest.mark.parametrize("method", METHODS)
