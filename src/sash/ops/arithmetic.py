@@ -47,7 +47,7 @@ def carry_out(problem: Problem, x: Array, kernel: Weights, y: Array, cval: compl
         problem = exactly(problem, x, kernel, int(cval.real), y.dtype)
         cval = within(int(cval.real), problem.dtype)
         _check_bias(problem, kernel.bias)
-    elif problem.dtype == "float32" and _too_tall(kernel):
+    elif problem.dtype == "float32" and kernel.terms is None and _too_tall(kernel):
         problem = problem._replace(dtype="float64", straight=False)  # such taps are infinite in float32
     if y.dtype.kind == "c":
         if cval:  # one number cannot pad two parts

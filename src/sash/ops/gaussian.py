@@ -130,8 +130,8 @@ def gaussian_blur(
     Sources: as `gaussian_kernel`.
     """
     if tensors(x, sigma):
-        return _on_tensors(x, sigma, axes, Settings(boundary=boundary, cval=cval, dtype=dtype, method=method, accuracy=accuracy,
-                                                    max_memory=max_memory), order, truncate, size)  # fmt: skip
+        told = {"axes": axes, "order": order, "truncate": truncate, "size": size, "boundary": boundary, "cval": cval, "dtype": dtype}
+        return _on_tensors(x, sigma, {**told, "method": method, "accuracy": accuracy, "max_memory": max_memory})
     x = asarray("x", x)
     where = settle_axes(axes, x.ndim, None)
     settled = _settle_all(sigma, order, truncate, size, len(where))
@@ -146,19 +146,20 @@ def gaussian_blur(
     return over(x, _weights(settled, where, x.ndim), tuple([taps for *_, taps in settled]), compute, settings, rounded)
 
 
-def _on_tensors(x: Any, sigma: Any, axes: Any, settings: Settings, order: Any, truncate: Any, size: Any) -> Any:
-    """`gaussian_blur` where x, or sigma, is a tensor."""
+def _on_tensors(x: Any, sigma: Any, told: dict[str, Any]) -> Any:
+    """`gaussian_blur` where x, or sigma, is a tensor; `told`: all other settings."""
     from sash.ops import tensors as family
 
-    where = settle_axes(axes, x.ndim, None)
-    values = sigma.tolist() if tensors(sigma) and size is None else (1.0 if tensors(sigma) else sigma)
-    settled = _settle_all(values, order, truncate, size, len(where))
-    told = {**settings._asdict(), "axes": axes, "order": order, "truncate": truncate, "size": size}
-    for name in ("stride", "dilation", "padding", "separable"):
-        del told[name]
+    learnt = tensors(sigma)
+    if not learnt and family.plain(x):
+        return family.through_arrays(lambda a, **others: gaussian_blur(a, sigma, **others), x, **told)
+    where = settle_axes(told["axes"], x.ndim, None)
+    values = sigma if not learnt else sigma.tolist() if told["size"] is None else 1.0
+    settled = _settle_all(values, told["order"], told["truncate"], told["size"], len(where))
     if not where:
         return x.clone()
-    return family.gaussian_blur(x, sigma, settled, settings._replace(axes=where, padding="same"), gaussian_blur, told)
+    passed = {name: told[name] for name in ("boundary", "cval", "dtype", "method", "accuracy", "max_memory")}
+    return family.gaussian_blur(x, sigma, settled, Settings(where, padding="same", **passed), gaussian_blur, told)
 
 
 def _settle_all(sigma: Any, order: Any, truncate: Any, size: Any, count: int) -> tuple[tuple[float, int, int], ...]:

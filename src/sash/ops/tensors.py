@@ -57,12 +57,11 @@ def plain(*operands: Tensor | None) -> bool:
 
 def through_arrays(verb: Callable[..., Any], x: Tensor, *operands: Tensor, dtype: Any = None, **settings: Any) -> Tensor:
     """The verb on the tensors' own memory; bfloat16 in, bfloat16 out."""
-    wanted, asked = settle_dtype(dtype)
-    if asked is not None:
-        settings["dtype"] = asked
+    if dtype is None:
+        result = torch.from_numpy(verb(torch_.array(x), *[torch_.array(t) for t in operands], **settings))
+        return result.to(torch.bfloat16) if x.dtype == torch.bfloat16 and result.dtype == torch.float32 else result
+    wanted, settings["dtype"] = settle_dtype(dtype)
     result = torch_.tensor(verb(torch_.array(x), *[torch_.array(t) for t in operands], **settings))
-    if wanted is None and x.dtype == torch.bfloat16 and result.dtype == torch.float32:
-        return result.to(torch.bfloat16)
     return result if wanted is None else result.to(wanted)
 
 
