@@ -139,7 +139,7 @@ def forward(problem: Problem, x: torch.Tensor, w: torch.Tensor, bias: torch.Tens
 
     t = way(problem)
     if t.whole:
-        return torch.convolution(x, w, bias, t.stride, t.padding, t.dilation, False, t.nothing, problem.groups)
+        return torch.convolution(x, _contiguous(w), bias, t.stride, t.padding, t.dilation, False, t.nothing, problem.groups)
     inner, tile = _framed(problem, x, cval)
     stride, padding, dilation = _numbers(inner)
     y = torch.convolution(_merged(problem, tile), _squeezed(problem, w), bias, stride, padding, dilation, False, t.nothing, problem.groups)
@@ -211,7 +211,13 @@ def _nothing(problem: Problem) -> list[int]:
 
 
 def _squeezed(problem: Problem, w: torch.Tensor) -> torch.Tensor:
-    return w.reshape(*w.shape[:2], *[w.shape[i + 2] for i in _kept(problem)])
+    """w over the axes that PyTorch sees."""
+    return _contiguous(w.reshape(*w.shape[:2], *[w.shape[i + 2] for i in _kept(problem)]))
+
+
+def _contiguous(w: torch.Tensor) -> torch.Tensor:
+    """w laid out anew where its strides are odd: beside channels-last x, PyTorch 2.13's conv3d is wrong for those."""
+    return w if w.is_contiguous() or not all(w.stride()) else w.contiguous()
 
 
 def _merged(problem: Problem, x: torch.Tensor) -> torch.Tensor:
