@@ -187,6 +187,18 @@ def test_what_cannot_be_meant_is_refused_while_compiling_too(name):
     assert "ArgumentError" in str(caught.value) or "raise unknown(" in str(caught.value), caught.value
 
 
+def test_integers_are_exact_in_a_graph():
+    x, a, b = (torch.tensor(v, dtype=torch.int8) for v in ([[100, 2, 3]], [100], [100, 1]))
+
+    def call(x, a, b):
+        y = sash.correlate(x, b, axes=1), sash.separable_filter(x, [a, b])
+        return *y, sash.conv(x[None], b[None, None]), sash.conv_transpose(x[None], b[None, None])
+
+    found = compiled(call, "aot_eager")(x, a, b)
+    assert [y.flatten().tolist() for y in found] == [[10002, 203], [1000200, 20300], [10002, 203], [10000, 300, 302, 3]]
+    assert all(y.dtype == torch.int64 for y in found)
+
+
 def test_autocast_inside_a_graph():
     def call(x, w):
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -142,6 +142,22 @@ def test_separable_filters_and_blurs():
         assert gradcheck(lambda x, told=told: sash.gaussian_blur(x, **told), (noise(7, 8),), **QUICK)
 
 
+def test_separable_gradients_are_those_of_the_dense_kernel():
+    for seed in range(200, 320):
+        case, rng = problems.case(seed, NUMBERS), np.random.default_rng(seed)
+        if 0 in case.x.shape or case.x.dtype != case.kernel.dtype:
+            continue
+        x, kernels = leaf(case.x), [leaf(problems.values(rng, n, case.x.dtype.newbyteorder("="))) for n in case.kernel.shape]
+        dense = kernels[0]
+        for k in kernels[1:]:
+            dense = dense[..., None] * k
+        y, z = sash.separable_filter(x, kernels, **case.settings), sash.correlate(x, dense, method="direct", **case.settings)
+        cotangent = torch.from_numpy(problems.values(rng, tuple(y.shape), case.x.dtype.newbyteorder("=")))
+        found, wanted = (torch.autograd.grad(one, (x, *kernels), cotangent) for one in (y, z))
+        for g, h in zip(found, wanted, strict=True):
+            torch.testing.assert_close(g, h, rtol=1e-9, atol=1e-9 * (1 + h.abs().max().item()), msg=str(case))
+
+
 def test_the_width_of_a_blur():
     """At fixed taps; 0.83 and 1.21 are no widths at which one more is taken."""
     x = noise(9, 10)
@@ -320,16 +336,21 @@ def test_only_what_is_asked_for():
 
 
 def test_empty_batches_have_gradients():
-    x, w = noise(0, 3, 6, 6), noise(4, 3, 3, 3)
-    for y in (
-        sash.conv(x, w),
-        sash.conv_transpose(x, w.transpose(0, 1)),
-        sash.correlate(x, w[0, 0]),
-        sash.gaussian_blur(x, 1, axes=(2, 3)),
-        sash.conv2_5d(x, torch.ones(0, 6, 6), w[None], focal=9.0),
-    ):
-        gx, gw = torch.autograd.grad(y.sum() + 0 * w.sum(), (x, w))
-        assert gx.shape == x.shape and gw.shape == w.shape and not gw.any()
+    for dtype in (torch.float64, torch.complex128):
+        x, w = noise(0, 3, 6, 6, dtype=dtype), noise(4, 3, 3, 3, dtype=dtype)
+        answers = {
+            (0, 4, 4, 4): sash.conv(x, w),
+            (0, 4, 8, 8): sash.conv_transpose(x, w.transpose(0, 1)),
+            (0, 3, 4, 4): sash.correlate(x, w[0, 0]),
+            (0, 3, 4, 6): sash.separable_filter(x, [w[0, 0, 0], w[0, 0, 1, :1]]),
+        }
+        if dtype == torch.float64:
+            answers[0, 3, 6, 6] = sash.gaussian_blur(x, 1, axes=(2, 3))
+            answers[0, 4, 6, 6] = sash.conv2_5d(x, torch.ones(0, 6, 6), w[None], focal=9.0, padding=1)
+        for shape, y in answers.items():
+            assert y.shape == shape
+            gx, gw = torch.autograd.grad(y.sum().real + 0 * w.sum().real, (x, w))
+            assert gx.shape == x.shape and gw.shape == w.shape and not gw.any()
 
 
 def test_an_input_that_was_changed_is_noticed():
@@ -340,6 +361,14 @@ def test_an_input_that_was_changed_is_noticed():
         kernel.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace"):
         y.sum().backward()
+
+
+def test_axes_of_one_tap_may_be_padded():
+    for boundary in oracle.BOUNDARIES:
+        x, w = noise(1, 1, 6, 5), noise(1, 1, 1, 3)
+        told = {"padding": ((1, 0), (1, 0)), "stride": (1, 3), "boundary": boundary}
+        assert gradcheck(lambda x, w, told=told: sash.conv(x, w, **told), (x, w), **QUICK)
+        assert gradcheck(lambda x, w, told=told: sash.conv_transpose(x, w, **told), (noise(1, 1, 6, 5), w), **QUICK)
 
 
 def test_cotangents_and_inputs_of_any_layout():

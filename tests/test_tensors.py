@@ -1,9 +1,12 @@
 """Every verb on PyTorch tensors: the answer of NumPy arrays, as a tensor, from any memory layout, with nothing written to."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import problems
+import problems_networks
 import sash
 import tolerance
 from problems_networks import conv_case, depth_case, transposed_case
@@ -116,6 +119,16 @@ def test_convolutions_equal_the_definition(method, verb, device):
         assert found.device.type == device
         assert array(found).dtype == (np.int64 if case.exact else case.x.dtype.newbyteorder("=")), f"{case}: {found.dtype}"
         case.check(array(found), f"{method} on tensors")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_volumes_and_weights_of_any_strides(layout):
+    """oneDNN itself reads some weights wrong where channels of x stand last (PyTorch 2.13)."""
+    for seed in (1629, 5, 12, 37):
+        case = conv_case(seed, problems_networks.REALS)
+        for other in LAYOUTS:
+            found = sash.conv(tensor(case.x, layout), tensor(case.weight, other), None, **case.settings)
+            replace(case, bias=None).check(array(found), f"{layout}, {other}")
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -130,7 +130,7 @@ class Way(NamedTuple):
 def way(problem: Problem) -> Way:
     kept = _kept(problem)
     whole = _symmetric(problem) and len(kept) == len(problem.axes)
-    return Way(whole, *_numbers(problem), [0] * len(kept), (problem.batch, problem.outputs, *problem.out))
+    return Way(whole, *_numbers(problem, kept), [0] * len(kept), (problem.batch, problem.outputs, *problem.out))
 
 
 def forward(problem: Problem, x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, cval: complex) -> torch.Tensor:
@@ -141,9 +141,10 @@ def forward(problem: Problem, x: torch.Tensor, w: torch.Tensor, bias: torch.Tens
     if t.whole:
         return torch.convolution(x, _contiguous(w), bias, t.stride, t.padding, t.dilation, False, t.nothing, problem.groups)
     inner, tile = _framed(problem, x, cval)
-    stride, padding, dilation = _numbers(inner)
-    y = torch.convolution(_merged(problem, tile), _squeezed(problem, w), bias, stride, padding, dilation, False, t.nothing, problem.groups)
-    return y.reshape(t.shape)
+    kept = _kept(problem)
+    stride, padding, dilation = _numbers(inner, kept)
+    x, w = _merged(tile, kept), _squeezed(w, kept)
+    return torch.convolution(x, w, bias, stride, padding, dilation, False, t.nothing, problem.groups).reshape(t.shape)
 
 
 def backward_x(problem: Problem, w: torch.Tensor, z: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -154,10 +155,12 @@ def backward_x(problem: Problem, w: torch.Tensor, z: torch.Tensor, bias: torch.T
 
     symmetric = _symmetric(problem)
     inner = problem if symmetric else _moved(problem, [a.stop - a.start for a in problem.axes])
-    kept = [inner.axes[i] for i in _kept(problem)]
-    more = [a.n - ((a.out - 1) * a.stride + 2 * a.start + a.reach) for a in kept]
+    kept = _kept(problem)
+    axes = [inner.axes[i] for i in kept]
+    more = [a.n - ((a.out - 1) * a.stride + 2 * a.start + a.reach) for a in axes]
     own = bias if symmetric else None
-    x = torch.convolution(_merged(problem, z), _squeezed(problem, w), own, *_numbers(inner), True, more, problem.groups)
+    z, w = _merged(z, kept), _squeezed(w, kept)
+    x = torch.convolution(z, w, own, *_numbers(inner, kept), True, more, problem.groups)
     x = x.reshape(problem.batch, problem.inputs, *[a.n for a in inner.axes])
     if not symmetric:
         x = torch_.spill(x, problem.axes)
@@ -170,18 +173,11 @@ def backward_w(problem: Problem, x: torch.Tensor, z: torch.Tensor, cval: complex
     import torch
 
     inner, tile = _framed(problem, x, cval)
+    kept = _kept(problem)
     shape = (problem.outputs, problem.inputs // problem.groups, *[a.size for a in problem.axes])
-    w = _squeezed(problem, z.new_empty(1).expand(shape))  # read for its shape alone
+    w = z.new_empty(1).expand(*shape[:2], *[shape[i + 2] for i in kept])  # read for its shape alone
     found: torch.Tensor = torch.ops.aten.convolution_backward(
-        _merged(problem, z),
-        _merged(problem, tile),
-        w,
-        None,
-        *_numbers(inner),
-        False,
-        _nothing(problem),
-        problem.groups,
-        [False, True, False],
+        _merged(z, kept), _merged(tile, kept), w, None, *_numbers(inner, kept), False, [0] * len(kept), problem.groups, [False, True, False]
     )[1]
     return found.reshape(shape)
 
@@ -200,19 +196,15 @@ def _moved(problem: Problem, extents: Sequence[int]) -> Problem:
     return problem._replace(axes=tuple([a.moved(n, 0, n) for a, n in zip(problem.axes, extents, strict=True)]))
 
 
-def _numbers(problem: Problem) -> tuple[list[int], list[int], list[int]]:
-    """Stride, padding, dilation."""
-    kept = [problem.axes[i] for i in _kept(problem)]
-    return [a.stride for a in kept], [-a.start for a in kept], [a.dilation for a in kept]
+def _numbers(problem: Problem, kept: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+    """Stride, padding, dilation of the axes that PyTorch sees."""
+    axes = [problem.axes[i] for i in kept]
+    return [a.stride for a in axes], [-a.start for a in axes], [a.dilation for a in axes]
 
 
-def _nothing(problem: Problem) -> list[int]:
-    return [0] * len(_kept(problem))
-
-
-def _squeezed(problem: Problem, w: torch.Tensor) -> torch.Tensor:
+def _squeezed(w: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
     """w over the axes that PyTorch sees."""
-    return _contiguous(w.reshape(*w.shape[:2], *[w.shape[i + 2] for i in _kept(problem)]))
+    return _contiguous(w.reshape(*w.shape[:2], *[w.shape[i + 2] for i in kept]))
 
 
 def _contiguous(w: torch.Tensor) -> torch.Tensor:
@@ -220,9 +212,6 @@ def _contiguous(w: torch.Tensor) -> torch.Tensor:
     return w if w.is_contiguous() or not all(w.stride()) else w.contiguous()
 
 
-def _merged(problem: Problem, x: torch.Tensor) -> torch.Tensor:
+def _merged(x: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
     """Leading idle axes as the batch."""
-    kept = _kept(problem)
-    if len(kept) == len(problem.axes):
-        return x
-    return x.reshape(-1, 1, *[x.shape[i + 2] for i in kept])
+    return x if len(kept) == x.ndim - 2 else x.reshape(-1, 1, *[x.shape[i + 2] for i in kept])

@@ -20,7 +20,7 @@ from sash.problem import Problem
 
 
 class Slid(NamedTuple):
-    """One axis: taps, steps and pads. An axis that is left alone is Slid(1, 1, 1, 0, 0)."""
+    """One axis: taps, steps and pads; an axis that no kernel slides over has no taps."""
 
     size: int
     stride: int
@@ -29,7 +29,7 @@ class Slid(NamedTuple):
     after: int
 
 
-ALONE = Slid(1, 1, 1, 0, 0)
+ALONE = Slid(0, 1, 1, 0, 0)
 
 
 class Form(NamedTuple):
@@ -68,7 +68,7 @@ class Form(NamedTuple):
         """Extents of y; ints or symbols."""
         found = []
         for n, a in zip(extents, self.axes, strict=True):
-            found.append((n + a.before + a.after - (a.size - 1) * a.dilation - 1) // a.stride + 1)
+            found.append((n + a.before + a.after - ((a.size or 1) - 1) * a.dilation - 1) // a.stride + 1)
         return found
 
 
@@ -88,8 +88,8 @@ def problem_of(form: Form, x: tuple[int, ...], outputs: int, planes: int, kind: 
     axes = []
     for n, a in zip(x[2:], form.axes, strict=True):
         boundary = zero if a.before or a.after or a.size > 1 else "zero"
-        axis = Axis(n, a.size, a.stride, a.dilation, -a.before, n + a.after, boundary)
-        if axis.stride > axis.stop - axis.start:  # one position: the stride is never taken, however large
+        axis = Axis(n, a.size or 1, a.stride, a.dilation, -a.before, n + a.after, boundary)
+        if axis.stride > max(axis.stop - axis.start, 1):  # one position: the stride is never taken, however large
             axis = axis._replace(stride=1, stop=axis.start + axis.reach)
         axes.append(axis)
     types = settle_types(np.dtype(kind), np.dtype(weight), None)

@@ -118,9 +118,7 @@ def filtered(x: Tensor, kernels: Sequence[Tensor], settings: Settings, product: 
         settings.method, settings.accuracy, settings.max_memory, True,
     )  # fmt: skip
     if product:
-        one = kernels[0].new_ones(1)
-        places = dict(zip(axes, kernels, strict=True))
-        w = torch.cat([places.get(a, one) for a in range(x.ndim)])
+        w = torch.cat([k for _, k in sorted(zip(axes, kernels, strict=True), key=lambda pair: pair[0])])
     else:
         order = sorted(range(len(axes)), key=axes.__getitem__)
         spread = [slid[a].size if a in slid else 1 for a in range(x.ndim)]
@@ -160,7 +158,7 @@ def separable_filter(x: Any, kernels: Sequence[Any], settings: Settings, verb: C
     learnt = any([k.requires_grad for k in kernels])
     whole = not any([k.is_floating_point() or k.is_complex() for k in kernels])
     if any([k.is_complex() for k in kernels]) or (learnt and settings.cval != 0) or whole:
-        dense = kernels[0]
+        dense = kernels[0].long() if whole else kernels[0]
         for k in kernels[1:]:
             dense = dense[..., None] * k
         return filtered(x, [dense], settings, product=False)

@@ -125,9 +125,7 @@ def _on_device(
         return w.to(kind)  # type: ignore[no-any-return]
     x, taps = (a, b) if wants == "y" else (b, a)
     if form.product:
-        kernels = torch.split(taps, [axis.size for axis in form.axes])
-        terms: Any = (tuple([k.flip(0) if wants == "x" else k for k in kernels]),)
-        kernel = Weights(None, terms, spread=True)
+        kernel = _terms(torch.split(taps, [axis.size for axis in form.axes]), wants == "x")
     else:
         kernel = Weights(turned(taps, form.groups, len(form.axes)) if wants == "x" and gate is None else taps, gate=gate)
     extra: Any = None if bias is None else bias.detach().to(stored)
@@ -138,6 +136,17 @@ def _on_device(
     elif made.numel():
         reverse(problem, x, kernel, made, exact, form.how)
     return made.to(kind)  # type: ignore[no-any-return]
+
+
+def _terms(kernels: Sequence[Tensor], back: bool) -> Weights:
+    """1-D kernels (empty ones: none on that axis) as one product; those of one tap scale a longer one."""
+    one = kernels[0].new_ones(1)
+    for k in kernels:
+        one = one * k if k.numel() == 1 else one
+    longer = next((i for i, k in enumerate(kernels) if k.numel() > 1), 0)
+    found: Any = [(k.flip(0) if back else k) if k.numel() > 1 else torch.ones_like(one) for k in kernels]
+    found[longer] = found[longer] * one
+    return Weights(None, (tuple(found),), spread=True)
 
 
 def on_device(t: Tensor) -> bool:
@@ -158,8 +167,8 @@ def _kernel(form: Form, taps: Any, back: bool, gate: Any, axes: int) -> Weights:
     """w for the engine; `back`: turned round, for the transposed operation."""
     if form.product:
         cuts = np.cumsum([a.size for a in form.axes])[:-1]
-        kernels = [k[::-1] if back else k for k in np.split(taps, cuts)]
-        return Weights(None, (per_axis(dict(enumerate(kernels)), axes),), spread=True)
+        kernels = {i: k[::-1] if back else k for i, k in enumerate(np.split(taps, cuts)) if k.size}
+        return Weights(None, (per_axis(kernels, axes),), spread=True)
     return Weights(turned(taps, form.groups, axes) if back and gate is None else taps, gate=gate)
 
 
@@ -213,14 +222,13 @@ def _of_products(form: Form, x: Tensor, w: Tensor, z: Tensor) -> Tensor:
     pieces = []
     kernels = torch.split(w, [a.size for a in form.axes])
     for i, axis in enumerate(form.axes):
-        if axis == ALONE:
-            pieces.append(torch.zeros_like(kernels[i]))
+        if not axis.size:
             continue
         rest = tuple([ALONE if j == i else a for j, a in enumerate(form.axes)])
-        before = torch.cat([w.new_ones(1) if j == i else k for j, k in enumerate(kernels)])
-        through = run(form._replace(axes=rest), "y", x, before)
+        others = [k for j, k in enumerate(kernels) if j != i and form.axes[j].size]
+        through = run(form._replace(axes=rest), "y", x, torch.cat(others)) if others else x
         single = form._replace(axes=tuple([a if j == i else ALONE for j, a in enumerate(form.axes)]), product=False)
-        shape = (1, 1, *[a.size if j == i else 1 for j, a in enumerate(form.axes)])
+        shape = (1, 1, *[axis.size if j == i else 1 for j in range(len(form.axes))])
         pieces.append(run(single, "w", through, z, shape).reshape(-1))
     return torch.cat(pieces)
 
@@ -276,7 +284,7 @@ def _tangents(form: Form, w: Tensor, dw: Tensor) -> list[Tensor]:
     """Kernels end to end with one of them replaced by its tangent, for each: a product's tangent is their sum."""
     sizes = [axis.size for axis in form.axes]
     kernels, tangents = torch.split(w, sizes), torch.split(dw, sizes)
-    each = [i for i, axis in enumerate(form.axes) if axis != ALONE]
+    each = [i for i, axis in enumerate(form.axes) if axis.size]
     return [torch.cat([tangents[j] if j == i else k for j, k in enumerate(kernels)]) for i in each]
 
 
