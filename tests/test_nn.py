@@ -174,6 +174,37 @@ def test_boundaries_and_layouts_reach_the_verb():
             nn.Conv(4, 6, 3, **bad)(torch.randn(1, 4, 7, 8))
 
 
+MADE = {
+    "no taps": lambda: nn.Conv(4, 5, 0),
+    "taps of three axes": lambda: nn.Conv(4, 5, (3, 3, 3), ndim=2),
+    "five axes": lambda: nn.Conv(4, 5, 3, ndim=5),
+    "fractions of a tap": lambda: nn.ConvTranspose(4, 5, 3.0),
+    "groups": lambda: nn.ConvTranspose(4, 5, 3, groups=2),
+    "a metric": lambda: nn.Similarity(4, 5, 3, metric="cosine"),
+    "templates of two axes": lambda: nn.Similarity.from_templates(torch.randn(3, 3)),
+    "no width": lambda: nn.GaussianBlur(None),
+    "a negative width": lambda: nn.GaussianBlur(-1.0),
+    "a width of 0 that is learnt": lambda: nn.GaussianBlur(0.0, learnable=True),
+    "an even size": lambda: nn.GaussianBlur(1.0, size=4),
+    "a convolution of lines": lambda: nn.Conv2_5d.from_conv2d(torch.nn.Conv1d(4, 5, 3), focal=9.0),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_layers_are_checked_when_they_are_made(name):
+    with pytest.raises(sash.SashError) as caught:
+        MADE[name]()
+    assert isinstance(caught.value, (ValueError, TypeError)) and "\n" not in str(caught.value)
+
+
+def test_templates_and_widths_may_be_arrays_or_tensors():
+    bank = np.random.default_rng(9).random((2, 3, 4, 4), np.float32)
+    assert torch.equal(nn.Similarity.from_templates(bank).weight, torch.from_numpy(bank))
+    x = torch.randn(1, 1, 8, 8)
+    for sigma in (torch.tensor(1.0), np.float32(1), [1.0, 1.0], torch.ones(2)):
+        torch.testing.assert_close(nn.GaussianBlur(sigma)(x), nn.GaussianBlur(1.0)(x))
+
+
 # --- 2.5-D ---------------------------------------------------------------------------------------
 
 

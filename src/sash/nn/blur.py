@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sash.errors import ArgumentError
+from sash.errors import ArgumentError, KindError
 from sash.ops.filters import check_boundary
 from sash.ops.gaussian import blur_sizes, gaussian_blur
 from sash.window import ints
@@ -50,7 +51,10 @@ class GaussianBlur(nn.Module):
         boundary: str = "symmetric", device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        values = [float(s) for s in sigma] if hasattr(sigma, "__len__") else [float(sigma)]
+        try:
+            values = np.atleast_1d(np.asarray(sigma, np.float64)).tolist()
+        except (TypeError, ValueError):
+            raise KindError(f"sigma={sigma!r} must be a number, or one per axis (in samples).") from None
         check_boundary(boundary)
         count = max([len(v) for v in (values, order, size) if hasattr(v, "__len__")])
         taps = blur_sizes(values if len(values) > 1 else values[0], order, truncate, size, count)

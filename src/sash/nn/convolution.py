@@ -10,14 +10,19 @@ from torch import Tensor, nn
 
 from sash.errors import ArgumentError
 from sash.ops.conv import conv, conv_transpose
-from sash.ops.layout import FORMATS, Settings
+from sash.ops.layout import FORMATS, MOST, Settings
 from sash.window import ints
 
 
-def spread(size: Any, ndim: int) -> tuple[int, ...]:
-    """Taps per axis: as given, or one number for `ndim` axes."""
+def spread(size: Any, ndim: int | None, most: int = MOST) -> tuple[int, ...]:
+    """Taps per axis: as given, or one number for `ndim` axes (default: two)."""
     found = ints("kernel_size", size)
-    return found if isinstance(found, tuple) else (found,) * ndim
+    taps = found if isinstance(found, tuple) else (found,) * (2 if ndim is None else ndim)
+    if ndim is not None and len(taps) != ndim:
+        raise ArgumentError(f"kernel_size={size!r} is for {len(taps)} axes and ndim={ndim}; they must agree.")
+    if not 1 <= len(taps) <= most or min(taps) < 1:
+        raise ArgumentError(f"kernel_size={size!r} over {len(taps)} axes: 1 to {most} axes of at least one tap each are possible.")
+    return taps
 
 
 def fan_in(weight: Tensor, bias: Tensor | None, count: int) -> None:
@@ -46,7 +51,7 @@ class _Layer(nn.Module):
         bias: bool,
         boundary: str,
         data_format: str,
-        ndim: int,
+        ndim: int | None,
         device: Any,
         dtype: Any,
     ) -> None:
@@ -93,8 +98,8 @@ class Conv(_Layer):
     stride, padding, dilation, groups, boundary, data_format
         As in `sash.conv`.
     bias : bool, default True
-    ndim : int, default 2
-        Number of spatial axes, where `kernel_size` is one number.
+    ndim : int, optional
+        Number of spatial axes, where `kernel_size` is one number. Default: 2.
     device, dtype : of the parameters
 
     Attributes
@@ -112,7 +117,7 @@ class Conv(_Layer):
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-        groups: int = 1, bias: bool = True, boundary: str = "constant", data_format: str = "channels_first", ndim: int = 2,
+        groups: int = 1, bias: bool = True, boundary: str = "constant", data_format: str = "channels_first", ndim: int | None = None,
         device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(
@@ -154,7 +159,7 @@ class ConvTranspose(_Layer):
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-        groups: int = 1, bias: bool = True, boundary: str = "constant", data_format: str = "channels_first", ndim: int = 2,
+        groups: int = 1, bias: bool = True, boundary: str = "constant", data_format: str = "channels_first", ndim: int | None = None,
         output_padding: Any = 0, device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(

@@ -55,7 +55,7 @@ class Conv2_5d(nn.Module):
         device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, spread(kernel_size, 2)
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, spread(kernel_size, 2, 2)
         self.planes, self.focal, self.spacing, self.missing = planes, focal, spacing, missing
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         for name, count in (("in_channels", in_channels), ("out_channels", out_channels)):

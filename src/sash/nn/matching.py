@@ -25,8 +25,8 @@ class Similarity(nn.Module):
     stride : default 1;  padding : default "valid"
     data_range : optional
         R of "sad" and "ssd".
-    ndim : int, default 2
-        Number of spatial axes, where `kernel_size` is one number.
+    ndim : int, optional
+        Number of spatial axes, where `kernel_size` is one number. Default: 2.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Similarity(nn.Module):
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any, *, metric: str = "zncc", stride: Any = 1, padding: Any = "valid",
-        data_range: float | None = None, ndim: int = 2, device: Any = None, dtype: Any = None,
+        data_range: float | None = None, ndim: int | None = None, device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if metric not in METRICS:
@@ -51,7 +51,7 @@ class Similarity(nn.Module):
         if in_channels < 1 or out_channels < 1:
             raise ArgumentError(f"in_channels={in_channels} and out_channels={out_channels} must be at least 1.")
         self.metric, self.stride, self.padding, self.data_range = metric, stride, padding, data_range
-        shape = (out_channels, in_channels, *spread(kernel_size, ndim))
+        shape = (out_channels, in_channels, *spread(kernel_size, ndim, 8))
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.reset_parameters()
 
@@ -60,8 +60,9 @@ class Similarity(nn.Module):
         nn.init.uniform_(self.weight)
 
     @classmethod
-    def from_templates(cls, bank: Tensor, **settings: Any) -> Similarity:
+    def from_templates(cls, bank: Any, **settings: Any) -> Similarity:
         """A layer that starts with these templates, (O, C, *K)."""
+        bank = torch.as_tensor(bank)
         if bank.ndim < 3:
             raise ArgumentError(f"bank has shape {tuple(bank.shape)}; give (templates, channels, *extents).")
         made = cls(bank.shape[1], bank.shape[0], tuple(bank.shape[2:]), device=bank.device, dtype=bank.dtype, **settings)
