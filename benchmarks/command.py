@@ -19,10 +19,13 @@ from benchmarks.trial import OURS, Cell, Limits, Outcome, attempt
 
 HERE = Path(__file__).parent
 WRONG, UNKNOWN = 1, 2
+REGRET = "regret"
+"""Not a suite: sash beside itself, with options of its own."""
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m benchmarks", description="sash beside its peers, on the same arrays in one run.")
+    p.epilog = f"'python -m benchmarks {REGRET} --help': how much longer the chosen method takes than the fastest would have."
     p.add_argument("suites", nargs="*", metavar="suite", help=f"which to run: {', '.join(SUITES)} (default: all of them)")
     p.add_argument("--suite-list", action="store_true", help="name the suites and their cells, and stop")
     p.add_argument("--peer", action="append", metavar="NAME", help=f"only this peer (may be repeated): {', '.join(peers.PEERS)}")
@@ -47,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == [REGRET]:
+        from benchmarks import regret
+
+        return regret.main(arguments[1:])
     asked = parser().parse_args(arguments)
     unknown = [unknown_name("suite", n, SUITES) for n in asked.suites if n not in SUITES]
     unknown += [unknown_name("peer", n, peers.PEERS) for n in asked.peer or () if n not in peers.PEERS]

@@ -1,8 +1,10 @@
 """Memory that sash asks for starts as NaN (integers: a value no answer has), so that an unwritten corner shows."""
 
 import importlib
+import os
 import pkgutil
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -10,6 +12,10 @@ import numpy as np
 import pytest
 
 import sash
+
+# The user's cache folder is neither read nor written, by these tests or by their children.
+_cache = tempfile.TemporaryDirectory(prefix="sash-tests-")
+os.environ["XDG_CACHE_HOME"] = _cache.name
 
 for _, name, _ in pkgutil.walk_packages([str(Path(sash.__file__).parent)], "sash."):
     if name.split(".")[1] in ("arrays", "methods", "ops", "running", "tiles"):
@@ -48,3 +54,9 @@ def poisoned_memory(monkeypatch):
     for name, module in list(sys.modules.items()):
         if name.startswith("sash.") and not name.startswith("sash.kernels") and getattr(module, "np", None) is np:
             monkeypatch.setattr(module, "np", Poisoned())
+
+
+@pytest.fixture(autouse=True)
+def shipped_rates(monkeypatch):
+    """Tests plan with the rates that are shipped, on systems too that have another idea of a cache folder."""
+    monkeypatch.setattr("sash.machine.calibration_file", lambda: Path(os.environ["XDG_CACHE_HOME"], "machine.json"))

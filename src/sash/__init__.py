@@ -12,7 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sash.calibration import calibrate
+    from sash.crossovers import Crossover, crossover
     from sash.errors import SashError
+    from sash.machine import Machine
     from sash.ops.conv import conv, conv_transpose
     from sash.ops.correlate import convolve, correlate, separable_filter
     from sash.ops.depth import DepthReport, conv2_5d, depth_planes, depth_report
@@ -28,16 +31,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Crossover": "crossovers",
     "DepthReport": "ops.depth",
+    "Machine": "machine",
     "Plan": "plans",
     "SashError": "errors",
     "Separation": "ops.separation",
     "Window": "window",
+    "calibrate": "calibration",
     "conv": "ops.conv",
     "conv2_5d": "ops.depth",
     "conv_transpose": "ops.conv",
     "convolve": "ops.correlate",
     "correlate": "ops.correlate",
+    "crossover": "crossovers",
     "depth_planes": "ops.depth",
     "depth_report": "ops.depth",
     "gaussian_blur": "ops.gaussian",
@@ -52,16 +59,20 @@ _HOMES = {
 """Every public name, and the module that it lives in."""
 
 __all__ = [
+    "Crossover",
     "DepthReport",
+    "Machine",
     "Plan",
     "SashError",
     "Separation",
     "Window",
+    "calibrate",
     "conv",
     "conv2_5d",
     "conv_transpose",
     "convolve",
     "correlate",
+    "crossover",
     "depth_planes",
     "depth_report",
     "gaussian_blur",

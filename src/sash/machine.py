@@ -1,7 +1,8 @@
-"""What one machine can do: measured seconds per unit of work, read from a file beside this module.
+"""What one machine can do: measured seconds per unit of work, read from the user's cache folder or from beside this module.
 
 Rates are seconds per unit for one thread; each name says its unit (see `machines/default.json`, whose `script` made
-them).  The planner's predictions are built from these and nothing else.  Imports: nothing of sash.
+them).  `sash.calibrate` measures them here and keeps them in `calibration_file()`; a file that does not fit is told of
+once and left alone.  The planner's predictions are built from these and nothing else.  Imports: nothing of sash.
 """
 
 from __future__ import annotations
@@ -11,9 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 SHIPPED = Path(__file__).with_name("machines") / "default.json"
 GPU = Path(__file__).with_name("machines") / "cuda.json"
+
+FORMAT = 1
+"""Of calibration files: other numbers are not read."""
+
+WIDTHS = ("avx512f", "avx2", "avx", "fma", "sve2", "sve", "asimd")
+"""Instructions, by the names that Linux lists, which decide how wide the kernels' registers are."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,13 @@ class Machine:
     cache: int
     """Bytes of second-level cache of one core: tiles are made to fit."""
     rates: Mapping[str, float]
+    vector: int = 32
+    """Bytes of the widest vector register that kernels use."""
+
+    @property
+    def side(self) -> int:
+        """Vectors along each side of the block that kernels make at once (see kernels/cpu/simd.py)."""
+        return 3 if self.vector == 32 else 4
 
     def seconds(self, work: Mapping[str, float]) -> float:
         """What this much work takes one thread; each entry is an amount in the unit of its rate."""
@@ -36,22 +51,139 @@ class Machine:
         return hash((self.name, self.date, self.cores, self.cache))
 
 
-@lru_cache(maxsize=4)
 def machine(home: str = "numpy") -> Machine:
-    """The machine that plans are made for: this one's cores, or its GPU (home "cuda")."""
+    """The machine that plans are made for: this one's cores as calibrated (else as shipped), or its GPU (home "cuda")."""
+    return _of(home == "cuda")
+
+
+@lru_cache(maxsize=2)
+def _of(gpu: bool) -> Machine:
+    return read(GPU, 1) if gpu else calibrated() or shipped()
+
+
+def forget() -> None:
+    """Files are read anew."""
+    _of.cache_clear()
+
+
+def shipped() -> Machine:
+    """This machine's cores, at the rates that come with the package."""
+    return read(SHIPPED, usable_cores())
+
+
+def read(path: Path, cores: int) -> Machine:
+    """The machine of a file that is known to be whole."""
     import json
 
-    record = json.loads((GPU if home == "cuda" else SHIPPED).read_text(encoding="utf-8"))
-    return Machine(
-        name=record["name"],
-        date=record["date"],
-        script=record["script"],
-        cores=1 if home == "cuda" else usable_cores(),
-        cache=record["cache"],
-        rates=record["rates"],
-    )
+    return _made(json.loads(path.read_text(encoding="utf-8")), cores)
+
+
+def calibrated() -> Machine | None:
+    """This machine as it was measured; None if it was not, or (with a warning) if the file cannot be used."""
+    import json
+
+    path = calibration_file()
+    try:
+        record = json.loads(path.read_bytes())
+        fault = misfit(record)
+    except FileNotFoundError:
+        return None
+    except OSError as failed:
+        fault = f"cannot be read ({failed.__class__.__name__})"
+    except (ValueError, RecursionError):
+        fault = "is broken (it is no JSON)"
+    if not fault:
+        return _made(record, usable_cores())
+    import warnings
+
+    warnings.warn(f'{path} {fault}, so it is ignored; run "sash calibrate" to make a new one.', stacklevel=2)
+    return None
+
+
+def misfit(record: Any) -> str:
+    """Why what a calibration file holds cannot be used here; empty where it can."""
+    import json
+
+    if not isinstance(record, dict) or not isinstance(record.get("rates"), dict):
+        return "is broken (it holds no rates)"
+    if record.get("format") != FORMAT:
+        return f"has format {record.get('format')!r}, and this sash reads format {FORMAT}"
+    if record.get("sash") != version():
+        return f"was made by sash {record.get('sash')}, and this is {version()}"
+    if record.get("signature") != signature():
+        return "was made on another machine"
+    if not all(isinstance(record.get(name), str) for name in ("name", "date", "script")) or not all(
+        _positive(record.get(name), whole=True) for name in ("cache", "vector")
+    ):
+        return "is broken (it does not say what machine it is of)"
+    for name in json.loads(SHIPPED.read_text(encoding="utf-8"))["rates"]:
+        if name not in record["rates"]:
+            return f"is broken (it lacks the rate {name!r})"
+        if not _positive(record["rates"][name]):
+            return f"is broken (the rate {name!r} is {record['rates'][name]!r}, not a positive number)"
+    return ""
+
+
+def calibration_file() -> Path:
+    """Where this machine's calibration is kept: one file per machine, version of sash and format."""
+    from hashlib import sha256
+
+    from platformdirs import user_cache_path
+
+    key = sha256("\n".join(f"{name}={value}" for name, value in signature().items()).encode()).hexdigest()[:16]
+    return user_cache_path("sash", appauthor=False) / "machines" / f"{key}-{version()}-{FORMAT}.json"
+
+
+@lru_cache(maxsize=1)
+def _described() -> tuple[str, str]:
+    """(processor, the instructions it has of WIDTHS), as the system tells without being asked much."""
+    told: dict[str, str] = {}
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            for line in lines:  # of the first core: a hundred of them take long to list
+                name, _, value = line.partition(":")
+                told[name.strip()] = value.strip()
+                if not line.strip():
+                    break
+    except OSError:
+        import platform
+
+        return f"{platform.system()} {platform.machine()}", ""
+    has = (told.get("flags") or told.get("Features") or "").split()
+    names = ("vendor_id", "cpu family", "model", "model name", "CPU implementer", "CPU part")
+    return ", ".join(told[name] for name in names if told.get(name)) or "unknown", " ".join(name for name in WIDTHS if name in has)
+
+
+def signature() -> dict[str, Any]:
+    """What makes two machines alike: processor, width of its instructions, cores."""
+    processor, instructions = _described()
+    return {"processor": processor, "instructions": instructions, "cores": os.cpu_count() or 1}
+
+
+def vector() -> int:
+    """Bytes of the registers that LLVM will use, without asking it, which takes long: Intel's of 64 are left alone."""
+    processor, instructions = _described()
+    if "avx512f" in instructions:
+        return 64 if "AuthenticAMD" in processor else 32
+    return 32 if "avx" in instructions else 16 if "asimd" in instructions else 32
 
 
 def usable_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _made(record: Mapping[str, Any], cores: int) -> Machine:
+    told = {name: record[name] for name in ("name", "date", "script", "cache", "rates")}
+    return Machine(cores=cores, vector=record.get("vector") or vector(), **told)
+
+
+def _positive(value: object, whole: bool = False) -> bool:
+    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+def version() -> str:
+    """Of sash."""
+    import sys
+
+    return str(sys.modules["sash"].__version__)  # not imported: the package itself stands above this floor

@@ -49,6 +49,8 @@ class Problem(NamedTuple):
     """Gated: w is (L, O, C/G, *K) for that many L, and a third operand tells which of them each tap of each output reads."""
     home: str = "numpy"
     """Where the arrays live: "numpy", "torch" (PyTorch, on the CPU) or "cuda" (PyTorch, on a GPU)."""
+    bytewise: bool = False
+    """x and w are uint8 and every difference weighs 1."""
 
     @property
     def taps(self) -> int:

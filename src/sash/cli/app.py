@@ -12,7 +12,9 @@ from typer.core import TyperGroup
 
 from sash import __version__
 from sash.cli.blur import blur
+from sash.cli.calibrate import calibrate
 from sash.cli.correlate import correlate
+from sash.cli.crossover import crossover
 from sash.cli.demo import demo
 from sash.cli.match import match
 from sash.cli.plan import plan
@@ -20,7 +22,7 @@ from sash.cli.shape import shape
 from sash.cli.terminal import refuse, say
 from sash.errors import SashError
 
-COMMANDS = (demo, blur, correlate, match, shape, plan)
+COMMANDS = (demo, blur, correlate, match, shape, plan, crossover, calibrate)
 """A new command is one file and one name here; its docstring is its help."""
 
 REFUSED = 2

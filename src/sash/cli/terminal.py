@@ -6,17 +6,21 @@ Imports: nothing of sash.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from textwrap import fill
 from threading import Timer
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 PATIENCE = 2.0
 """Seconds a person waits without a word."""
+
+LINES = 15.0
+"""Seconds between two lines of progress in a log."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -63,3 +67,39 @@ def waiting(what: str) -> Iterator[None]:
         timer.join()
         if shown.is_terminal:
             progress.stop()
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int, float], None]]:
+    """A bar for work in steps: call it with the steps done, all of them, and the seconds to come; in a log, lines now and then."""
+    shown = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TimeElapsedColumn())
+    progress = Progress(*columns, console=shown, transient=True)
+    task = progress.add_task(what, total=None, left="")
+    due = monotonic() + PATIENCE
+
+    def tell(done: int, total: int, left: float) -> None:
+        nonlocal due
+        words = f"about {soon(left)} left" if done < total else ""
+        progress.update(task, completed=done, total=total, left=words)
+        if not shown.is_terminal and monotonic() >= due and words:
+            shown.print(f"{what}: {done} of {total}, {words}")
+            due = monotonic() + LINES
+
+    if shown.is_terminal:
+        progress.start()
+    try:
+        yield tell
+    finally:
+        if shown.is_terminal:
+            progress.stop()
+
+
+def soon(seconds: float) -> str:
+    """A time to come, as roughly as it is known.
+
+    >>> soon(0.4), soon(42.0), soon(130.0)
+    ('1 s', '42 s', '2 min 10 s')
+    """
+    whole = max(round(seconds), 1)
+    return f"{whole} s" if whole < 100 else f"{whole // 60} min {whole % 60} s"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sash.errors import unknown
-from sash.methods import direct, fft, gated, gather, gemm, indirect, native, polyphase, separable, shift_add
+from sash.methods import bytes_, direct, fft, gated, gather, gemm, indirect, native, polyphase, separable, shift_add
 from sash.methods.method import Cost, Method
 
-METHODS: tuple[Method, ...] = (direct, separable, fft, polyphase, gemm, indirect, shift_add, native, gated, gather)
+METHODS: tuple[Method, ...] = (direct, bytes_, separable, fft, polyphase, gemm, indirect, shift_add, native, gated, gather)
 
 
 def names() -> tuple[str, ...]:

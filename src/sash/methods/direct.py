@@ -24,9 +24,6 @@ from sash.methods.method import GATED, ON_CPU, Cost
 from sash.problem import REDUCTIONS, Box, Problem
 
 NAME = "direct"
-BLOCK = 96
-"""Bytes of a row that the kernels make at once, nearly: shorter rows cost as much."""
-
 STRIP = 32
 """Blocks at the two ends of a row are at least this long: shorter ones waste the SIMD lanes."""
 
@@ -50,22 +47,43 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item = problem.itemsize
     tile = problem.tile(max(int(min(machine.cache / 2, limit / 2) / item), 1))
     last = _last(problem.axes)
-    row = prod(problem.out[last:])
-    lanes = BLOCK // item
-    terms = problem.results // row * (-(-row // lanes) * lanes) * problem.taps if row else 0
-    kind = "rows" if _shares_rows(problem.axes) and problem.dtype != "int64" and row >= STRIP else "taps"
-    work = {
-        f"direct.{kind}.{problem.reduce}.{problem.dtype}": terms,
-        f"result.{problem.dtype}": problem.results,
-        "copy.sample": 0 if _in_place(problem) else problem.samples,
-        "split.sample": problem.samples if problem.axes[last].stride > 1 else 0,
-        "block": len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile),
-    }
+    inner, edges = problem.frame(STRIP) if _in_place(problem) and not _little(problem) else (None, [problem.whole])
+    cut = inner is None and not _little(problem)  # into tiles, which read some samples more than once
+    work: dict[str, float] = {"copy.sample": 0, "split.sample": 0}
+    for box in edges if inner is None else (inner, *edges):
+        block = tile if cut else tuple([p - o for o, p in box])
+        count = problem.count(tile) if cut else 1
+        kind, made = _made(problem, block, last, machine)
+        name, stored = f"direct.{kind}.{problem.reduce}.{problem.dtype}", f"result.{problem.dtype}"
+        work[name] = work.get(name, 0) + count * made * problem.taps
+        work[stored] = work.get(stored, 0) + count * made
+        if box is not inner and not (problem.straight and all([a.plain for a in problem.axes])):
+            work["copy.sample"] += count * problem.reads(block)
+        if problem.axes[last].stride > 1:
+            work["split.sample"] += count * problem.reads(block)
+    work["direct.block"] = blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
+    work["split.call"] = blocks * problem.axes[last].stride if problem.axes[last].stride > 1 else 0
     rows = prod(tile[: last + 1]) * 16
     scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
     if problem.result != problem.dtype or not problem.straight:
         scratch += prod(tile) * problem.outputs * item
     return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile)
+
+
+def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine) -> tuple[str, int]:
+    """The kernel that makes a block of the output, and how many results that is as good as: vectors are filled or not."""
+    behind = prod(counts[last + 2 :])
+    row, lines = counts[last + 1] * behind, prod(counts[: last + 1]) * problem.outputs
+    lanes, side = machine.vector // problem.itemsize, machine.side
+    shared = problem.dtype != "int64" and _shares_rows(problem.axes) and counts[last + 1] >= STRIP
+    if shared and counts[last] >= side and row >= side * lanes and problem.axes[last - 1].size >= side - 1:
+        return "rows", lines // counts[last] * _whole(counts[last], side) * _whole(row, side * lanes)
+    return "taps", lines * _whole(row, lanes)
+
+
+def _whole(n: int, of: int) -> int:
+    """n, filled up to a multiple."""
+    return -(-n // of) * of
 
 
 def boxes(problem: Problem, cost: Cost) -> list[Box]:
@@ -75,7 +93,7 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
 @lru_cache(maxsize=512)
 def boxes_of(problem: Problem, tile: tuple[int, ...]) -> list[Box]:
     """Blocks that read in place, and blocks along the boundary."""
-    if problem.samples + problem.results < SMALL:
+    if _little(problem):
         return [problem.whole] if problem.results else []
     if not _in_place(problem):
         return problem.grid(tile)
@@ -86,6 +104,10 @@ def boxes_of(problem: Problem, tile: tuple[int, ...]) -> list[Box]:
     found = problem.grid(_slabs(inner, pieces), inner)
     samples = problem.reads(tile)
     return found + [box for edge in edges for box in problem.grid(problem.tile(samples, edge), edge)]
+
+
+def _little(problem: Problem) -> bool:
+    return problem.samples + problem.results < SMALL
 
 
 def _slabs(box: Box, pieces: int) -> tuple[int, ...]:
@@ -214,10 +236,10 @@ def _phases(tile: Array, axis: Axis, last: int) -> Array:
     s, at = axis.stride, last + 2
     length = -(-tile.shape[at] // s)
     split = np.empty((*tile.shape[:at], s, length, *tile.shape[at + 1 :]), tile.dtype)
-    along = np.moveaxis(tile, at, 0)
+    lead: Any = (slice(None),) * at
     for p in range(min(s, tile.shape[at])):
-        phase = along[p::s]
-        np.moveaxis(split, (at, at + 1), (0, 1))[p, : len(phase)] = phase
+        phase = tile[(*lead, slice(p, None, s))]
+        split[(*lead, p, slice(0, phase.shape[at]))] = phase
     return split
 
 

@@ -93,12 +93,44 @@ def block(problem: Problem, limit: float) -> tuple[int, ...]:
     return tuple(tile)
 
 
-def calls(problem: Problem, tile: tuple[int, ...]) -> int:
-    """Calls of kernels that all blocks of this shape take."""
+class Passes(NamedTuple):
+    """What all blocks take together."""
+
+    terms: int
+    made: int
+    """Values, summed over the passes; those beyond the block that later passes read, too."""
+    calls: int
+    """Passes over a group of planes of a band."""
+    lines: int
+    """Rows that take a call each, since they fill no block."""
+    gathered: int
+    """Samples that are copied, since some beside them read cval."""
+
+
+def passes(problem: Problem, tile: tuple[int, ...], vector: int, side: int) -> Passes:
+    """What blocks of this shape take, where kernels make side x side vectors of so many elements at once."""
     at = slots(problem.axes)
-    bands = -(-tile[at.y + 1] // BAND) if at.y >= 0 else 1
-    groups = -(-tile[at.z + 1] // GROUP) if at.z >= 0 else 1
-    return problem.rank * problem.count(tile) * bands * groups * max(len(problem.active), 1)
+    za, ya, xa = (problem.axes[i] if i >= 0 else _one() for i in at)
+    planes, rows, _ = (tile[i + 1] if i >= 0 else 1 for i in at)
+    n = prod(tile[at.x + 1 :])
+    bands, extended = -(-rows // BAND), planes + za.size - 1
+    groups = -(-extended // GROUP)
+
+    def alone(count: int, size: int) -> int:  # rows that take a call each
+        return 0 if size >= side - 1 and count >= side and n >= side * vector else count
+
+    def row(of: int) -> int:
+        return -(-n // of) * of
+
+    wide = row(vector if alone(rows, ya.size) else side * vector)
+    made = [extended * rows * wide, extended * rows * row(vector), planes * rows * row(side * vector) if za.size > 1 else 0]
+    called = bands * groups * (3 if za.size > 1 else 2)
+    lines = bands * (groups * alone(min(rows, BAND), ya.size) + (alone(planes, za.size) if za.size > 1 else 0))
+    count = problem.rank * problem.count(tile) * prod(tile[: max(at.z, 0) + 1])
+    terms = sum([values * axis.size for values, axis in zip(made, (ya, xa, za), strict=True)])
+    cval = ya.boundary in ("zero", "constant") and not ya.plain
+    share = min(1.0, 2 * min(rows, BAND) / max(ya.out, 1)) if cval else 0.0
+    return Passes(count * terms, count * sum(made), count * called, count * lines, int(problem.rank * problem.samples * share))
 
 
 def scratch(problem: Problem, tile: tuple[int, ...]) -> int:

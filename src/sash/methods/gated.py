@@ -52,7 +52,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     work = {
         f"gated.{problem.dtype}": places * problem.axes[0].size * problem.axes[1].size * each * padded,
         "copy.sample": 2 * (problem.samples + problem.results),
-        "block": problem.batch * -(-problem.out[0] // max(rows, 1)),
+        "gated.block": problem.batch * -(-problem.out[0] // max(rows, 1)),
     }
     packed = problem.planes * problem.axes[0].size * problem.axes[1].size * each * padded * problem.itemsize
     return Cost(work, _scratch(problem, rows), packed, (1, rows, problem.out[1]))

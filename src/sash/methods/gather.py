@@ -36,7 +36,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     work = {
         f"gemm.{problem.dtype}": problem.results * problem.taps,
         "gemm.window": problem.batch * places * (problem.inputs + problem.outputs),
-        "block": problem.batch * problem.planes * problem.axes[0].size * problem.axes[1].size,
+        "gather.block": problem.batch * problem.planes * problem.axes[0].size * problem.axes[1].size,
     }
     item = problem.itemsize
     scratch = (2 * frame * problem.inputs + prod(problem.out) * (problem.inputs + 3 * problem.outputs)) * item

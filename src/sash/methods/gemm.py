@@ -36,11 +36,13 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     room = min(4 * machine.cache, limit / 2)
     tile = _block(problem, max(int(room / (item * wide)), 1))
     tiles = problem.count(tile)
+    laid = problem.batch * prod(problem.out) * problem.taps * problem.groups
     work = {
         f"gemm.{problem.dtype}": problem.results * problem.taps,
-        "gemm.window": problem.batch * prod(problem.out) * problem.taps * problem.groups,
+        "gemm.window": laid,
+        "gemm.run": laid // next((a.size for a in reversed(problem.axes) if a.size > 1), 1),  # copied in one go
         "copy.sample": problem.samples,
-        "block": tiles * problem.groups,
+        "gemm.block": tiles * problem.groups,
     }
     scratch = (problem.reads(tile) + prod(tile) * (wide + problem.outputs)) * item
     return Cost(work, scratch, problem.taps * problem.outputs * item, tile)

@@ -43,34 +43,36 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item = problem.itemsize
     if problem.home != "cuda" and fused.takes(problem):
         tile = fused.block(problem, limit / item)
-        taps = sum(a.size for a in problem.axes if a.size > 1)
+        done = fused.passes(problem, tile, machine.vector // item, machine.side)
         work: dict[str, float] = {
-            f"separable.{problem.dtype}": problem.rank * problem.results * taps,
-            f"separable.pass.{problem.dtype}": problem.rank * problem.results * sum(a.size > 1 for a in problem.axes),
-            f"result.{problem.dtype}": problem.results,
-            "copy.sample": 0 if problem.straight else problem.samples,
-            "separable.call": fused.calls(problem, tile),
-            "block": problem.count(tile),
+            f"separable.{problem.dtype}": done.terms,
+            f"separable.pass.{problem.dtype}": done.made,
+            "copy.sample": done.gathered + (0 if problem.straight else problem.samples),
+            "separable.call": done.calls,
+            "separable.line": done.lines,
+            "separable.block": problem.count(tile),
         }
         scratch = fused.scratch(problem, tile) * item
         return Cost(work, scratch, problem.taps * item, tile, "fused")
     tile = problem.tile(max(int(min(machine.cache / 2, limit / 6) / item), 1))
     tiles, reads = problem.count(tile), problem.reads(tile)
-    work_done = made = 0.0
+    terms = made = split = 0.0
     grown = float(reads)
     for i in _order(problem.axes):
         axis = problem.axes[i]
+        split += grown if axis.stride > 1 else 0
         grown *= tile[i + 1] / ((tile[i + 1] - 1) * axis.stride + axis.reach)
-        work_done += grown * axis.size
+        terms += grown * axis.size
         made += grown
-    kind = "taps.product" if problem.dtype == "int64" else "rows.product"
+    passes = tiles * problem.rank
     work = {
-        f"direct.{kind}.{problem.dtype}": tiles * problem.rank * work_done,
-        f"result.{problem.dtype}": tiles * problem.rank * made,
-        "copy.sample": problem.samples,
-        "split.sample": tiles * reads * problem.rank if any(a.stride > 1 for a in problem.axes) else 0,
-        "separable.call": tiles * problem.rank * len(problem.active),
-        "block": tiles,
+        f"direct.taps.product.{problem.dtype}": passes * terms,
+        f"result.{problem.dtype}": passes * made,
+        "copy.sample": tiles * reads,
+        "split.sample": passes * split,
+        "separable.pass": passes * len(problem.active),
+        "split.call": passes * sum(a.stride for a in problem.axes if a.stride > 1),
+        "separable.tile": tiles,
     }
     return Cost(work, 5 * reads * item + 16 * prod(tile), problem.taps * item, tile, "axis by axis")
 

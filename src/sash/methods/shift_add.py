@@ -36,7 +36,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         f"shift_add.{problem.dtype}": problem.results * problem.taps * steps,
         "shift_add.call": tiles * problem.taps * problem.outputs * steps,
         "copy.sample": problem.samples,
-        "block": tiles,
+        "shift_add.block": tiles,
     }
     scratch = (problem.reads(tile) + 4 * prod(tile) * (problem.outputs + 2)) * item
     return Cost(work, scratch, 2 * problem.taps * problem.outputs * item, tile)

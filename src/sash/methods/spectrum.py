@@ -102,23 +102,23 @@ def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost
     choices = [_candidates(axis, *folds[i]) if i in folds else [1] for i, axis in enumerate(problem.axes)]
     best: tuple[bool, float, Cost] | None = None
     for block in product(*choices):
-        points = prod(_length(problem.axes[i], block[i], phased) for i in folds)
+        points = transform = prod(_length(problem.axes[i], block[i], phased) for i in folds)
         tile = _with_idle(
             problem, (1, *block), folds.keys(), machine.cache / (4 * points * item * (channels * problem.groups + problem.outputs))
         )
         points *= prod(n for i, n in enumerate(tile) if i - 1 not in folds)
         volume = problem.groups * channels + problem.outputs
         scratch = points * item * (3 * problem.groups * channels + 4 * problem.outputs)
-        shared = 2 * pairs * prod(_length(problem.axes[i], block[i], phased) for i in folds) * item * 2
+        shared = 2 * pairs * transform * item * 2
         tiles = problem.count(tile)
         place = "fft" if points * item * 4 < machine.cache else "fft.large"
         work = {
-            f"{place}.{dtype}": tiles * volume * points * log2(max(points, 2)) + shared / item * 8,
+            f"{place}.{dtype}": (tiles * volume * points + pairs * transform) * log2(max(transform, 2)),
             f"fft.multiply.{dtype}": tiles * pairs * points,
-            "fft.call": tiles * (volume + pairs),
+            "fft.call": tiles * (2 * pairs - 1),
             "split.sample": problem.samples if phased else 0,
             "copy.sample": problem.samples,
-            "block": tiles,
+            "fft.block": tiles + 1,  # and one for the kernel
         }
         seconds = machine.seconds(work)
         found = Cost(work, scratch, shared, tile, "x".join(str(_length(problem.axes[i], block[i], phased)) for i in folds))

@@ -62,7 +62,7 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
     >>> sash.plan("correlate", (7, 7), (3, 3), stride=2).method
     'direct'
     >>> sorted(c.name for c in sash.plan("gaussian_blur", (256, 256, 256), sigma=2).candidates)
-    ['direct', 'fft', 'gated', 'gather', 'gemm', 'indirect', 'native', 'polyphase', 'separable', 'shift_add']
+    ['bytes', 'direct', 'fft', 'gated', 'gather', 'gemm', 'indirect', 'native', 'polyphase', 'separable', 'shift_add']
     """
     if not isinstance(verb, str) or verb not in VERBS:
         raise unknown("verb", verb, VERBS)
@@ -143,7 +143,9 @@ def _similarity(
     problem = match.problem._replace(elementwise=accuracy == "elementwise")
     if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method)):
         return correlation(problem)
-    return similarity_.summed_in(problem, kind, kind, *type_range(kind), whole=others.get("mask") is None)
+    whole = others.get("mask") is None
+    problem = problem._replace(bytewise=metric == "sad" and whole and kind == np.uint8)
+    return similarity_.summed_in(problem, kind, kind, *type_range(kind), whole=whole)
 
 
 def _conv(kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, ...], **settings: Any) -> Problem:

@@ -253,6 +253,8 @@ def _score_by_differences(
     power = 1 if metric == "sad" else 2
     low, high = (int(t.min()), int(t.max())) if t.dtype.kind in "biu" else (0, 1)
     problem = summed_in(problem, x.dtype, t.dtype, low, high, whole)
+    if metric == "sad" and whole and x.dtype == t.dtype == np.uint8:
+        problem = problem._replace(bytewise=True)
     if x.dtype == problem.dtype and sound(x):
         problem = problem._replace(straight=True)
     if not x.shape[2:]:

@@ -1,0 +1,219 @@
+"""Sums over windows of bytes: 32 to 64 neighbouring positions a vector, 16-bit sums that go to 32 bits before they are full.
+
+x (X,) uint8 flat   w (O, E, H, W) flat   y (Y,) uint32, zero   at, to (R,) blocks of M rows in x and y   off (E,) rows of taps
+y[to[r] + o step + i yp + j] += sum_eut f(w[o, e, u, t], x[at[r] + off[e] + (i + u) xp + j + size t])   j < N, i < M
+Words (w uint32, AVX-512BW): f is the sum of |x - k| over the 4 bytes of a word, `size` 4, by vdbpsadbw.  Taps (w uint8,
+anywhere): f is min(x, k), since |x - k| = x + k - 2 min(x, k): one instruction where |x - k| takes three; `totals` has sum x.
+N and M are rounded up to whole blocks: x and y have room behind for what these read and write.   Imports: simd.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from . import simd
+from .simd import INDEX, SHORT, Emit, Vec, stay_whole
+
+BYTE, PAIR, WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+WINDOWS = [0, 1, 1, 2, 2, 3, 3, 4]
+"""Which 8 bytes of 64 stand in each half of a 128-bit lane, so that the lane holds the bytes of 8 positions."""
+
+STARTS = 0x94
+"""Positions 0 to 7 of a lane start at its bytes 0 to 7."""
+
+FULL = {4: 64, 1: 257}
+"""Terms of 4 * 255, or of 255, that 16 bits hold."""
+
+COLS, ROWS = (0, 0), (0, 0)
+"""Vectors and rows of a block: what is loaded serves two of each."""
+
+
+@cache
+def word() -> int:
+    """Bytes that one term takes: 4 where there is an instruction for it, else 1."""
+    return 4 if simd.vector_bytes() == 64 and "+avx512bw" in simd.target()[2].split(",") else 1
+
+
+@cache
+def _lanes() -> tuple[int, ...]:
+    return (0,) * (32 if word() == 4 else simd.vector_bytes())
+
+
+def span() -> int:
+    """Positions of a block: rows are made in multiples of it."""
+    return len(_lanes()) * len(COLS)
+
+
+def _parts(w: Any) -> int:
+    """Accumulators of one vector of positions: of bytes, one for all and one for the odd."""
+    return 1 if w.dtype.bitwidth == 32 else 2
+
+
+@intrinsic
+def fresh(typing: Any, w: Any, lanes: Any, cols: Any, rows: Any) -> Any:
+    """Accumulators of a block, all zero."""
+    parts = _parts(w)
+    made = types.UniTuple(Vec(types.uint16, len(lanes) // parts), parts * len(cols) * len(rows))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero = ir.Constant(context.get_value_type(made.dtype), None)
+        return context.make_tuple(builder, made, [zero] * made.count)
+
+    return made(w, lanes, cols, rows), code
+
+
+@intrinsic(prefer_literal=True)
+def meet(typing: Any, acc: Any, x: Any, i: Any, w: Any, t: Any, pitch: Any, lanes: Any, cols: Any, lo: Any, hi: Any) -> Any:
+    """The term of w[t] at the positions from x[i:], added to rows lo..hi; row r takes that of w[t - r*pitch]."""
+    L, C, parts = len(lanes), len(cols), _parts(w)
+    last = min(hi.literal_value, acc.count // (C * parts) - 1)
+    step = _by_words if parts == 1 else _by_bytes
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, Vec(types.uint8, L))
+        total = cgutils.unpack_tuple(builder, args[0])
+        factors = {}
+        for row in range(lo.literal_value, last + 1):
+            at = builder.sub(args[4], builder.mul(args[5], INDEX(row)))
+            factors[row] = emit.element(w, args[3], at)
+        for c in range(C):
+            step(emit, total, emit.address(x, args[1], builder.add(args[2], INDEX(c * L))), factors, c, C)
+        return context.make_tuple(builder, acc, total)
+
+    return acc(acc, x, types.int64, w, types.int64, types.int64, lanes, cols, lo, hi), code
+
+
+def _by_words(emit: Emit, total: list[Any], place: Any, factors: dict[int, Any], c: int, C: int) -> None:
+    """32 sums of 4 differences."""
+    builder, whole, made = emit.builder, ir.VectorType(BYTE, 64), ir.VectorType(PAIR, 32)
+    line = builder.load(builder.bitcast(place, ir.VectorType(INDEX, 8).as_pointer()), align=1)
+    line = builder.bitcast(builder.shuffle_vector(line, line, ir.Constant(ir.VectorType(SHORT, 8), WINDOWS)), whole)
+    shape = ir.FunctionType(made, [whole, whole, SHORT])
+    sums = cgutils.get_or_insert_function(builder.module, shape, "llvm.x86.avx512.dbpsadbw.512")
+    none = ir.Constant(ir.VectorType(SHORT, 16), None)
+    for row, word in factors.items():
+        quad = builder.insert_element(ir.Constant(ir.VectorType(WORD, 16), ir.Undefined), word, SHORT(0))
+        quad = builder.bitcast(builder.shuffle_vector(quad, quad, none), whole)
+        total[row * C + c] = builder.add(total[row * C + c], builder.call(sums, [quad, line, SHORT(STARTS)]))
+
+
+def _by_bytes(emit: Emit, total: list[Any], place: Any, factors: dict[int, Any], c: int, C: int) -> None:
+    """The first accumulator adds pairs of positions as they lie, modulo 2^16, the second the odd ones alone."""
+    builder, half = emit.builder, ir.VectorType(PAIR, emit.lanes // 2)
+    eight = ir.Constant(half, [8] * (emit.lanes // 2))
+    line = builder.load(builder.bitcast(place, emit.vector.as_pointer()), align=1)
+    for row, tap in factors.items():
+        tap = emit.splat(tap)
+        least = builder.select(builder.icmp_unsigned("<", line, tap), line, tap)
+        pair, at = builder.bitcast(least, half), 2 * (row * C + c)
+        total[at] = builder.add(total[at], pair)
+        total[at + 1] = builder.add(total[at + 1], builder.lshr(pair, eight))
+
+
+@intrinsic
+def add_up(typing: Any, y: Any, i: Any, pitch: Any, w: Any, acc: Any, cols: Any) -> Any:
+    """Row r of the block, in 32 bits, added to y[i + r*pitch:]."""
+    parts, C = _parts(w), len(cols)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values = cgutils.unpack_tuple(builder, args[4])
+        L = acc.dtype.lanes
+        emit = Emit(context, builder, Vec(types.uint32, L * parts))
+        for n in range(acc.count // parts):
+            value = values[n * parts]
+            if parts == 2:
+                odd = values[n * parts + 1]
+                even = builder.sub(value, builder.shl(odd, ir.Constant(odd.type, [8] * L)))
+                order = [k // 2 + k % 2 * L for k in range(2 * L)]
+                value = builder.shuffle_vector(even, odd, ir.Constant(ir.VectorType(SHORT, 2 * L), order))
+            row, col = divmod(n, C)
+            at = builder.add(builder.add(args[1], builder.mul(args[2], INDEX(row))), INDEX(col * L * parts))
+            emit.store(builder.add(emit.load(y, args[0], at), builder.zext(value, emit.vector)), y, args[0], at)
+        return context.get_dummy_value()
+
+    return types.void(y, types.int64, types.int64, w, acc, cols), code
+
+
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+def spread(
+    x: Any, w: Any, y: Any, at: Any, to: Any, off: Any, n: int, m: int, h: int, k: int, xp: int, yp: int,
+    first: int, count: int, step: int, size: int, full: int, lanes: Any, cols: Any, rows: Any,
+) -> None:  # fmt: skip
+    """Blocks of rows * cols vectors, one after the other; outputs first to first + count."""
+    stay_whole()
+    E, R, C = len(off), len(rows), len(lanes) * len(cols)
+    for o in range(count):
+        for r in range(len(at)):
+            for i in range(0, m, R):
+                for j in range(0, n, C):
+                    a, b = at[r] + i * xp + j, to[r] + o * step + i * yp + j
+                    acc = fresh(w, lanes, cols, rows)
+                    held = 0
+                    for e in range(E):
+                        for u in range(h + R - 1):
+                            p, t = a + off[e] + u * xp, (((first + o) * E + e) * h + u) * k
+                            for start in range(0, k, full):
+                                stop = min(start + full, k)
+                                if held + stop - start > full:
+                                    add_up(y, b, yp, w, acc, cols)
+                                    acc = fresh(w, lanes, cols, rows)
+                                    held = 0
+                                held += stop - start
+                                # The first row of x serves the first row of y only, and the last the last only.
+                                if u < R - 1:
+                                    for c in range(start, stop):
+                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 0, 0)
+                                elif u >= h:
+                                    for c in range(start, stop):
+                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 1, 1)
+                                else:
+                                    for c in range(start, stop):
+                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 0, 1)
+                    add_up(y, b, yp, w, acc, cols)
+
+
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+def totals(x: Any, y: Any, at: Any, to: Any, off: Any, n: int, m: int, h: int, k: int, xp: int, yp: int) -> None:
+    """y[to[r] + i yp + j] = sum over e, u < h and t < k of x[at[r] + off[e] + (i + u) xp + j + t], in 32 bits.
+
+    Sums of columns gain one row of x and lose one from row to row of y.
+    """
+    stay_whole()
+    wide = n + k - 1
+    column = np.empty(wide, np.uint32)
+    for r in range(len(at)):
+        column[:] = 0
+        for e in range(len(off)):
+            for u in range(h):
+                part = x[at[r] + off[e] + u * xp :]
+                for j in range(wide):
+                    column[j] += part[j]
+        for i in range(m):
+            if i:
+                for e in range(len(off)):
+                    old, new = x[at[r] + off[e] + (i - 1) * xp :], x[at[r] + off[e] + (i - 1 + h) * xp :]
+                    for j in range(wide):
+                        column[j] += np.uint32(new[j]) - np.uint32(old[j])
+            line = y[to[r] + i * yp :]
+            run = np.uint32(0)
+            for j in range(k - 1):
+                run += column[j]
+            for j in range(n):
+                run += column[j + k - 1]
+                line[j] = run
+                run -= column[j]
+
+
+def sums(
+    x: Any, w: Any, y: Any, at: Any, to: Any, off: Any, n: int, m: int, h: int, k: int, xp: int, yp: int, first: int, count: int, step: int
+) -> None:
+    """Outputs first to first + count of the sums at the head, onto y."""
+    size = word()
+    spread(x, w, y, at, to, off, n, m, h, k, xp, yp, first, count, step, size, FULL[size], _lanes(), COLS, ROWS if m > 1 else (0,))

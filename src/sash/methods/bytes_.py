@@ -1,0 +1,195 @@
+"""Bytes as they are: sums of |x - w| of uint8 images and templates, on kernels that never leave integers.
+
+    x (N, C, *S) uint8   tile (N, C, *T) uint8   w (O, C, *K) uint8   sums (O', N, *out) uint32   y (N, O, *out)
+A float32 lane holds one sample, its bytes four: 10 times the speed of `direct` where the processor adds absolute
+differences of bytes, 5 times elsewhere (one core with 64-byte registers).  Every block is copied, with room behind it for
+what whole vectors read.  Imports: arrays, kernels.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sash.arrays.numpy_ import Array, fill
+from sash.arrays.weights import Weights
+from sash.axis import Axis
+from sash.machine import Machine
+from sash.methods.method import GATED, ON_CPU, Cost
+from sash.problem import Box, Problem
+
+NAME = "bytes"
+LANES, WORD = 64, 4
+"""Positions of a block of a row, and taps of a term: what is not a multiple takes as long as one (nearly)."""
+
+ROWS = 4
+"""A block reads at least this many times what one row of outputs does: with less, most of a tile is read again by the next."""
+
+SUMS = 1 << 18
+"""Bytes of sums that are made by one call, where that is more than one output's."""
+
+
+def refuses(problem: Problem) -> str:
+    if problem.planes:
+        return GATED
+    if not problem.bytewise:
+        return "it adds absolute differences of uint8, without a mask"
+    if problem.home == "cuda":
+        return ON_CPU
+    if problem.groups > 1 or any([a.dilation > 1 and a.size > 1 for a in problem.axes]):
+        return "its windows are neither dilated nor grouped"
+    if problem.taps * 255 >= 1 << 32:
+        return f"{problem.taps} differences of up to 255 do not fit 32 bits"
+    return ""
+
+
+def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
+    samples = max(machine.cache // 2, ROWS * problem.reads((*[1] * len(problem.axes), problem.out[-1])))
+    tile = _tile(problem, samples)
+    while _scratch(problem, tile) > limit and max(tile) > 1:
+        samples //= 2
+        tile = _tile(problem, samples)
+    lines, n = problem.batch * prod(problem.out[:-1]), _dense(problem.axes[-1])
+    size = problem.axes[-1].size
+    count = problem.count(tile)
+    work = {
+        "bytes.terms": lines * (-(-n // LANES) * LANES) * problem.outputs * (problem.taps // size * -(-size // WORD) * WORD),
+        "bytes.sample": count * problem.reads(tile),
+        "bytes.result": lines * n * (problem.outputs + (size % WORD > 0)),
+        "bytes.block": count,
+    }
+    return Cost(work, _scratch(problem, tile), problem.outputs * (problem.taps // size * (size + WORD) + 4), tile)
+
+
+def _tile(problem: Problem, samples: int) -> tuple[int, ...]:
+    """Whole rows for as long as there is more than one."""
+    return problem.tile(samples, length=1 << 40)
+
+
+def _dense(axis: Axis) -> int:
+    """Positions of a row that are computed: those between the outputs too."""
+    return (axis.out - 1) * axis.stride + 1
+
+
+def _scratch(problem: Problem, tile: tuple[int, ...]) -> int:
+    last = problem.axes[-1]
+    n = -(-((tile[-1] - 1) * last.stride + 1) // 128) * 128
+    places = prod(tile[:-1]) * n
+    places += places // max(tile[-2], 1)
+    reads = problem.reads(tile)
+    row = reads // (tile[0] * problem.inputs)
+    # The tile twice (once as it is filled, where a boundary is), one row of each block more, sums and totals, tables.
+    return 2 * reads + 2 * row + 4 * places * (_together(problem.outputs, places) + 1) + problem.taps * 8 + prod(tile[:-1]) * 16 + (1 << 14)
+
+
+def _together(outputs: int, places: int) -> int:
+    """Outputs that one call makes."""
+    return max(min(outputs, SUMS // (4 * max(places, 1))), 1)
+
+
+def boxes(problem: Problem, cost: Cost) -> list[Box]:
+    return problem.grid(cost.tile)
+
+
+class Prepared(NamedTuple):
+    """Templates as the kernel reads them, and what they add up to."""
+
+    terms: Array
+    """Flat (O, E, H, W): bytes, or words whose last bytes are 0."""
+    total: Array
+    """(O,) uint32."""
+
+
+def prepare(problem: Problem, weights: Weights, cost: Cost) -> Prepared:
+    from sash.kernels.cpu.bytes_ import word
+
+    size, step = problem.axes[-1].size, word()
+    w = weights.dense.reshape(problem.outputs, -1, size)
+    terms = np.zeros((*w.shape[:2], -(-size // step) * step), np.uint8)
+    terms[..., :size] = w
+    return Prepared(terms.reshape(-1).view(np.uint32 if step == WORD else np.uint8), w.sum((1, 2), dtype=np.uint32))
+
+
+def run(problem: Problem, x: Array, prepared: Prepared, y: Array, cval: float) -> None:
+    from sash.kernels.cpu.bytes_ import span, sums, totals, word
+
+    step, size = word(), problem.axes[-1].size
+    t = _tables(problem.axes, problem.batch, problem.inputs, span())
+    room = np.empty(t.room, np.uint8)
+    tile = room[: prod(t.tile)].reshape(t.tile)
+    tile[..., : t.width] = fill(x, problem.axes, "uint8", cval)
+    where = (t.at, t.to, t.off, t.n, t.m, t.h)
+    # Of words: what the bytes behind the template's rows added.  Of bytes: all samples of each window.
+    start, wide = (size, -size % WORD) if step == WORD else (0, size)
+    total = np.zeros(t.places, np.uint32) if wide else None
+    if total is not None:
+        totals(room[start:], total, *where, wide, t.xp, t.yp)
+    many = _together(problem.outputs, t.places)
+    for first in range(0, problem.outputs, many):
+        count = min(many, problem.outputs - first)
+        found = np.zeros((count, t.places), np.uint32)
+        sums(room, prepared.terms, found.reshape(-1), *where, -(-size // step), t.xp, t.yp, first, count, t.places)
+        if total is not None and step == WORD:
+            found -= total
+        elif total is not None:
+            found *= 2
+            np.subtract(total, found, out=found)
+            found += prepared.total[first : first + count, None]
+        if problem.taps * 255 < 1 << 31:
+            found = found.view(np.int32)  # becomes float in vectors everywhere; uint32 only with AVX-512
+        made = found.reshape(count, *t.sums)[..., : t.m, : t.n : problem.axes[-1].stride]
+        np.copyto(np.moveaxis(y, 1, 0)[first : first + count], made.reshape(count, *y.shape[:1], *y.shape[2:]), casting="unsafe")
+
+
+class _Tables(NamedTuple):
+    """Sizes and offsets for the kernels (see kernels/cpu/bytes_.py for the letters)."""
+
+    at: Array
+    to: Array
+    off: Array
+    n: int
+    m: int
+    h: int
+    xp: int
+    yp: int
+    tile: tuple[int, ...]
+    """Shape of the tile, the last axis at its pitch."""
+    width: int
+    room: int
+    """Bytes that are read, or at least lie there."""
+    sums: tuple[int, ...]
+    """Shape of one output's sums, the last two axes in whole blocks."""
+    places: int
+
+
+@lru_cache(maxsize=64)
+def _tables(axes: tuple[Axis, ...], batch: int, inputs: int, span: int) -> _Tables:
+    extents = [a.stop - a.start for a in axes]
+    width = extents[-1]
+    pitch = width + (64 if width % 1024 == 0 else 0)  # rows 4096 bytes apart push each other out of the cache
+    tile = (batch, inputs, *extents[:-1], pitch)
+    pitches = [prod(tile[i + 1 :]) for i in range(len(tile))]
+    # (outputs, samples from one to the next, taps, samples from one to the next) of the batch and all axes but the last
+    dims = [(batch, pitches[0], 1, 0)] + [(a.out, a.stride * p, a.size, p) for a, p in zip(axes[:-1], pitches[2:], strict=False)]
+    *lead, (m, xp, h, every) = dims
+    taps = [(inputs, pitches[1])] + [(size, p) for _, _, size, p in lead]
+    if every != xp and h > 1:  # rows of outputs share no row of samples in order: their taps are listed too
+        taps, h = [*taps, (h, every)], 1
+    n = _dense(axes[-1])
+    yp, rows = -(-n // span) * span, -(-m // 2) * 2 if m > 1 else 1
+    sums = (*[d[0] for d in lead], rows, yp)
+    at, off = _offsets([(d[0], d[1]) for d in lead]), _offsets(taps)
+    to = np.arange(len(at)) * (rows * yp)
+    farthest = int(at[-1] + off[-1]) + (rows + h - 2) * xp + yp + axes[-1].size + 128
+    return _Tables(at, to, off, n, m, h, xp, yp, tile, width, max(farthest, prod(tile)), sums, prod(sums))
+
+
+def _offsets(dims: list[tuple[int, int]]) -> Array:
+    """Offsets of all positions of a block of (count, step) axes, first axis slowest."""
+    total: Any = np.zeros(1, np.int64)
+    for count, step in dims:
+        total = np.add.outer(total, np.arange(count, dtype=np.int64) * step).reshape(-1)
+    return np.ascontiguousarray(total, np.int64)

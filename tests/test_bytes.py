@@ -1,0 +1,196 @@
+"""Sums of absolute differences of bytes: the bits of `direct` in float, on the kernels of old processors too, and the refusals."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import oracle
+import sash
+from sash.errors import ArgumentError, MemoryLimit
+from sash.kernels.cpu import bytes_ as kernel
+from sash.methods import bytes_
+from sash.problem import Problem
+
+
+def same(image, template, told="", **settings):
+    """The scores by bytes, which are those by direct sums to the last bit."""
+    found = sash.similarity(image, template, metric="sad", method="bytes", **settings)
+    want = sash.similarity(image, template, metric="sad", method="direct", **settings)
+    assert found.dtype == want.dtype and found.shape == want.shape
+    np.testing.assert_array_equal(found, want, err_msg=f"{image.shape} {template.shape} {settings} {told}")
+    return found
+
+
+def bytes_of(rng, shape):
+    """Random bytes, in half of the arrays 0 and 255 only: the largest sums there are."""
+    found = rng.integers(0, 256, shape, np.uint8)
+    return found if rng.random() < 0.5 else np.where(found < 128, 0, 255).astype(np.uint8)
+
+
+def random_problem(rng):
+    rank = int(rng.integers(1, 4))
+    sizes = [int(rng.integers(1, top)) for top in ((80,), (9, 14), (4, 5, 12))[rank - 1]]
+    extents = [k + int(rng.integers(0, top)) for k, top in zip(sizes, ((400,), (20, 150), (5, 9, 80))[rank - 1], strict=True)]
+    settings = {
+        "stride": tuple(int(rng.integers(1, 4)) for _ in sizes) if rng.random() < 0.5 else 1,
+        "padding": tuple((int(rng.integers(0, k)), int(rng.integers(0, k))) for k in sizes) if rng.random() < 0.4 else "valid",
+    }
+    if rng.random() < 0.5:
+        axis = int(rng.integers(0, rank + 1))
+        channels = int(rng.integers(1, 5))
+        sizes.insert(axis, channels)
+        extents.insert(axis, channels)
+        settings["channel_axis"] = axis
+    if rng.random() < 0.3:
+        extents = [int(n) for n in rng.integers(1, 4, int(rng.integers(1, 3)))] + extents
+        if "channel_axis" in settings:
+            settings["channel_axis"] -= len(sizes)
+    if rng.random() < 0.3:
+        sizes = [int(rng.integers(1, 5)), *sizes]
+        settings["bank"] = True
+    return bytes_of(rng, extents), bytes_of(rng, sizes), settings
+
+
+def check_random(seed, count):
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        image, template, settings = random_problem(rng)
+        same(image, template, f"{seed=} {number=}", **settings)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_problems_have_the_bits_of_direct(seed):
+    check_random(seed, 40)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 63, 64, 65, 255, 256, 257, 258, 520, 1030])
+def test_16_bits_never_overflow(size):
+    """Sums of 255 at every term, for rows of templates on both sides of what 16 bits hold."""
+    white, black = np.full((5, size + 70), 255, np.uint8), np.zeros((4, size), np.uint8)
+    assert (same(white, black) == 0).all()
+    assert (same(255 - white, black) == 1).all()
+    white[:, ::3] = 7
+    same(white, black)
+
+
+def test_sums_beyond_24_bits_come_out_as_float64_sums_do():
+    rng = np.random.default_rng(5)
+    image, template = bytes_of(rng, (300, 310)), bytes_of(rng, (280, 290))
+    same(image, template)
+    exact = oracle.similarity(image, template, "sad", data_range=255.0)
+    np.testing.assert_allclose(sash.similarity(image, template, method="bytes"), exact, rtol=1e-6)
+
+
+def test_any_layout_is_read():
+    rng = np.random.default_rng(6)
+    image, template = bytes_of(rng, (60, 90, 3)), bytes_of(rng, (7, 9, 3))
+    want = same(image, template, channel_axis=-1)
+    for odd in (np.asfortranarray(image), np.repeat(image, 2, axis=1)[:, ::2], image[::-1].copy()[::-1]):
+        np.testing.assert_array_equal(same(odd, template, channel_axis=-1), want)
+
+
+def test_the_same_in_blocks_on_threads_and_within_memory():
+    rng = np.random.default_rng(7)
+    image, bank = bytes_of(rng, (3, 500, 700)), bytes_of(rng, (3, 3, 11, 18))
+    want = same(image, bank, channel_axis=0, bank=True)
+    assert want.shape == (3, 490, 683)
+    with sash.threads(1):
+        np.testing.assert_array_equal(same(image, bank, channel_axis=0, bank=True), want)
+    for limit in (100_000, 300_000, 2_000_000):
+        plan = sash.plan(
+            "similarity", image.shape, bank.shape, input_dtype="uint8", channel_axis=0, bank=True, max_memory=limit, method="bytes"
+        )
+        assert plan.scratch <= limit
+        found = sash.similarity(image, bank, channel_axis=0, bank=True, max_memory=limit, method="bytes")
+        np.testing.assert_array_equal(found, want)
+    with pytest.raises(MemoryLimit, match="bytes"):
+        sash.similarity(image, bank, channel_axis=0, bank=True, max_memory=100, method="bytes")
+
+
+def test_scratch_is_no_more_than_planned():
+    """Counted as it is allocated, by one worker."""
+    import tracemalloc
+
+    rng = np.random.default_rng(8)
+    for shape, sizes, padding in (((3, 400, 600), (3, 16, 18), 0), ((1, 90, 3000), (1, 9, 9), 4), ((2, 700, 40), (2, 5, 31), "same")):
+        image, template = bytes_of(rng, shape), bytes_of(rng, sizes)
+        settings = {"channel_axis": 0, "padding": padding, "method": "bytes"}
+        with sash.threads(1):
+            plan = sash.plan("similarity", shape, sizes, input_dtype="uint8", **settings)
+            made = sash.similarity(image, template, **settings)
+            tracemalloc.start()
+            sash.similarity(image, template, **settings)
+            peak = tracemalloc.get_traced_memory()[1] - made.nbytes
+            tracemalloc.stop()
+        assert peak <= plan.scratch + 40_000, (shape, peak, plan.scratch)
+
+
+def test_bytes_are_chosen_for_large_images_and_told_in_plans():
+    plan = sash.plan("similarity", (3, 480, 640), (3, 24, 24), input_dtype="uint8", channel_axis=0)
+    assert plan.method == "bytes" and "bytes" in str(plan)
+    for kind, settings in (("float32", {}), ("uint16", {}), ("uint8", {"mask": 1}), ("uint8", {"metric": "ssd"})):
+        plan = sash.plan("similarity", (3, 480, 640), (3, 24, 24), input_dtype=kind, channel_axis=0, **settings)
+        assert next(c for c in plan.candidates if c.name == "bytes").refusal
+
+
+def test_refusals_are_sentences():
+    rng = np.random.default_rng(9)
+    image, template = bytes_of(rng, (30, 31)), bytes_of(rng, (5, 6))
+    for settings in ({"mask": np.ones((5, 6))}, {"metric": "ssd"}):
+        with pytest.raises(ArgumentError, match="without a mask"):
+            sash.similarity(image, template, method="bytes", **settings)
+    with pytest.raises(ArgumentError, match="uint8"):
+        sash.similarity(image.astype(np.int16), template, method="bytes")
+    axes = sash.plan("similarity", (4200, 4200), (4200, 4200), input_dtype="uint8").problem.axes
+    assert "32 bits" in bytes_.refuses(Problem(axes, reduce="absolute", bytewise=True))
+
+
+# --- other processors ----------------------------------------------------------------------------
+
+OTHERS = {
+    "generic": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
+    "haswell": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+avx,+fma,+bmi2"},
+    "wide without words": {"NUMBA_CPU_FEATURES": "+avx512f,-avx512bw"},
+}
+
+
+def runs(flags):
+    """Whether this machine has the instructions that a child process would use."""
+    import llvmlite.binding as llvm
+
+    return all(llvm.get_host_cpu_features().get(flag[1:], False) for flag in flags.split(",") if flag.startswith("+"))
+
+
+def check_portable():
+    """Against the definition, in NumPy: the kernels of `direct` need not be compiled again."""
+    rng = np.random.default_rng(11)
+    assert kernel.word() == 1
+    for image, template, stride in (((3, 40), (2, 300), 1), ((20, 150), (7, 13), 1), ((9, 31), (3, 4), 2), ((17, 131), (4, 1), (3, 1))):
+        x = bytes_of(rng, np.add(image, template) - 1)
+        t = np.zeros(template, np.uint8) if template[1] == 300 else bytes_of(rng, template)
+        windows = np.lib.stride_tricks.sliding_window_view(x, template).astype(np.int64)
+        steps = np.broadcast_to(stride, 2)
+        sums = abs(windows - t).sum((2, 3))[:: steps[0], :: steps[1]].astype(np.float32)
+        want = sums / np.float32(-t.size * 255.0) + np.float32(1)
+        np.testing.assert_array_equal(sash.similarity(x, t, stride=stride, method="bytes"), want)
+    white = np.full((4, 700), 255, np.uint8)
+    assert (sash.similarity(white, np.zeros((2, 600), np.uint8), method="bytes") == 0).all()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_portable_form_in_a_process_of_its_own(name, tmp_path):
+    """Compiled without the instructions that this machine may have: the same bits again."""
+    if not runs(OTHERS[name]["NUMBA_CPU_FEATURES"]):
+        pytest.skip("this machine has no such instructions")
+    if name == "wide without words" and kernel.word() != 4:
+        pytest.skip("the words are not used here anyway")
+    script = "import test_bytes; test_bytes.check_portable(); print('done')"
+    here = os.path.dirname(__file__)
+    paths = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {**os.environ, **OTHERS[name], "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, cwd=here, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "done" in done.stdout
