@@ -36,6 +36,7 @@ SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((80, 80, 80), (3, 3, 3)),
     ((60, 64, 64), (1, 5, 5)),
     ((1600, 1600), (3, 3)),
+    ((60, 70, 90), (7, 7, 7)),
     ((3_000_000,), (5,)),
 )
 """Samples and taps, per axis."""
@@ -61,7 +62,7 @@ def problems() -> Iterator[Problem]:
 
 def filters(shape: tuple[int, ...], sizes: tuple[int, ...], dtype: str) -> Iterator[Problem]:
     """One channel: every reduction, with and without stride, padded with zeros and with samples."""
-    for stride in (1, 2, 3):
+    for stride in (1, 2, 3, 5):
         for boundary in ("zero", "symmetric"):
             if stride > 1 and boundary != "zero":
                 continue

@@ -53,10 +53,10 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     for box in edges if inner is None else (inner, *edges):
         block = tile if cut else tuple([p - o for o, p in box])
         count = problem.count(tile) if cut else 1
-        kind, made = _made(problem, block, last, machine)
-        name, stored = f"direct.{kind}.{problem.reduce}.{problem.dtype}", f"result.{problem.dtype}"
-        work[name] = work.get(name, 0) + count * made * problem.taps
-        work[stored] = work.get(stored, 0) + count * made
+        for kind, made in _made(problem, block, last, machine).items():
+            name, stored = f"direct.{kind}.{problem.reduce}.{problem.dtype}", f"result.{problem.dtype}"
+            work[name] = work.get(name, 0) + count * made * problem.taps
+            work[stored] = work.get(stored, 0) + count * made
         if box is not inner and not (problem.straight and all([a.plain for a in problem.axes])):
             work["copy.sample"] += count * problem.reads(block)
         if problem.axes[last].stride > 1:
@@ -70,15 +70,19 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile)
 
 
-def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine) -> tuple[str, int]:
-    """The kernel that makes a block of the output, and how many results that is as good as: vectors are filled or not."""
+def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine) -> dict[str, int]:
+    """The kernels that make a block of the output, and how many results that is as good as: vectors are filled or not.
+
+    rows: blocks of rows that share what they load; taps: blocks along a row; apart: what is left of some rows at a time.
+    """
     behind = prod(counts[last + 2 :])
     row, lines = counts[last + 1] * behind, prod(counts[: last + 1]) * problem.outputs
     lanes, side = machine.vector // problem.itemsize, machine.side
     shared = problem.dtype != "int64" and _shares_rows(problem.axes) and counts[last + 1] >= STRIP
     if shared and counts[last] >= side and row >= side * lanes and problem.axes[last - 1].size >= side - 1:
-        return "rows", lines // counts[last] * _whole(counts[last], side) * _whole(row, side * lanes)
-    return "taps", lines * _whole(row, lanes)
+        return {"rows": lines // counts[last] * _whole(counts[last], side) * _whole(row, side * lanes)}
+    left = row % (side * lanes)
+    return {"taps": lines * (row - left), "apart": _whole(lines, side) * _whole(left, lanes)}
 
 
 def _whole(n: int, of: int) -> int:
