@@ -19,7 +19,11 @@ os.environ["XDG_CACHE_HOME"] = _cache.name
 
 for _, name, _ in pkgutil.walk_packages([str(Path(sash.__file__).parent)], "sash."):
     if name.split(".")[1] in ("arrays", "methods", "ops", "running", "tiles"):
-        importlib.import_module(name)  # else those that load on first use would get NumPy itself
+        try:
+            importlib.import_module(name)  # else those that load on first use would get NumPy itself
+        except ModuleNotFoundError as missing:  # modules about PyTorch, where it is not installed: their tests skip by name
+            if missing.name != "torch":
+                raise
 
 
 class Poisoned(types.ModuleType):

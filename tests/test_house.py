@@ -228,10 +228,24 @@ def test_settings_are_keywords_and_mean_the_same_everywhere(name):
             assert parameters[setting].default == default, setting
 
 
+def needs_torch(name):
+    """Whether a module, or the package of this name, is about PyTorch."""
+    file = next(file for file in FILES if module_name(file).removesuffix(".__init__") == name)
+    return "torch" in file.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", sorted(info.name for info in pkgutil.walk_packages([str(ROOT)], "sash.") if "__main__" not in info.name))
 def test_examples_run(name):
+    if needs_torch(name):
+        pytest.importorskip("torch", reason="PyTorch is not installed")
     found = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert found.failed == 0
+
+
+def test_the_readme_runs():
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    readme = ROOT.parents[1] / "README.md"
+    assert doctest.testfile(str(readme), module_relative=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
 def test_typed():

@@ -106,8 +106,8 @@ def _strips(problem: Problem) -> tuple[int, int]:
 class Packed(NamedTuple):
     """The weights of each group, in pieces of at most CHUNK terms, as the kernels want them."""
 
-    pieces: tuple[tuple[tuple[int, int, Array], ...], ...]
-    """Per group: (first tap, taps, panels)."""
+    pieces: tuple[tuple[tuple[int, int, int, int, Array], ...], ...]
+    """Per group: (first tap, taps, first channel, channels, panels)."""
 
 
 def prepare(problem: Problem, weights: Weights, cost: Cost) -> Packed:
@@ -117,13 +117,14 @@ def prepare(problem: Problem, weights: Weights, cost: Cost) -> Packed:
     each = problem.outputs // problem.groups
     w = np.moveaxis(weights.dense.astype(problem.dtype, copy=False), (0, 1), (-1, -2))  # (*K, C/G, O)
     w = np.ascontiguousarray(w).reshape(1, taps, wide, problem.outputs)
-    step = max(CHUNK[False] // wide, 1)
-    return Packed(
-        tuple([
-            tuple([(t, min(step, taps - t), pack(w[:, t : t + step, :, g * each : (g + 1) * each])) for t in range(0, taps, step)])
-            for g in range(problem.groups)
-        ])
-    )  # fmt: skip
+    step, deep = max(CHUNK[False] // wide, 1), min(CHUNK[False], wide)
+    places = [(t, min(step, taps - t), c, min(deep, wide - c)) for t in range(0, taps, step) for c in range(0, wide, deep)]
+
+    def packed(g: int, t: int, count: int, c: int, channels: int) -> Array:
+        panels: Array = pack(w[:, t : t + count, c : c + channels, g * each : (g + 1) * each])
+        return panels
+
+    return Packed(tuple([tuple([(*place, packed(g, *place)) for place in places]) for g in range(problem.groups)]))
 
 
 def run(problem: Problem, x: Array, prepared: Packed, y: Array, cval: float) -> None:
@@ -147,8 +148,7 @@ def run(problem: Problem, x: Array, prepared: Packed, y: Array, cval: float) -> 
         steps = tuple([prod(pixels[i + 1 :]) * problem.inputs for i in range(len(axes))])
         x = _ready(problem, x)
     t = _places(axes, steps, groups * step, shares)
-    taps, wide = shares
-    gate = _open(taps * len(t.to))
+    gate = _open(shares[0] * len(t.to))
     for n in range(problem.batch):
         if source is None:
             _enter(problem, x[n], block, cval)
@@ -159,10 +159,10 @@ def run(problem: Problem, x: Array, prepared: Packed, y: Array, cval: float) -> 
         for number in range(len(prepared.pieces[0])):
             out = np.zeros(len(t.to) * groups * step, problem.dtype)
             for g in range(groups):
-                first, count, panels = prepared.pieces[g][number]
+                first, count, c, channels, panels = prepared.pieces[g][number]
                 forward(
-                    here[offset + g * each :], panels, out[g * step :], gate, t.at, t.off[first : first + count], t.to, t.still[:count],
-                    0, len(t.to), 1, wide, made,
+                    here[offset + g * each + c :], panels, out[g * step :], gate, t.at, t.off[first : first + count], t.to, t.still[:count],
+                    0, len(t.to), 1, channels, made,
                 )  # fmt: skip
             total = out if total is None else np.add(total, out, out=total)
         assert total is not None
