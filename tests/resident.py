@@ -21,7 +21,7 @@ def status(name):
 def job(call, small):
     """(verb's name, arrays, settings); `small` is the same job on little data, to compile and to warm up."""
     rng = np.random.default_rng(0)
-    side = 96 if small else 1600
+    side = 256 if small else 1600
 
     def noise(*shape):
         return rng.standard_normal(shape, np.float32)

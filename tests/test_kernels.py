@@ -256,3 +256,33 @@ def test_the_blocks_of_wider_registers_give_the_same_bits(side, monkeypatch):
         here.append(np.concatenate(made))
     np.testing.assert_array_equal(here[0], here[1])
     test_column_equals_the_definition("float32", 1)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32"])
+@pytest.mark.parametrize("n", [5, 16, 70, 200])
+def test_small_integers_are_read_and_written_as_they_lie(kind, n):
+    """Sums in floats, of which the nearest integers are stored: of ties the even ones."""
+    rng = np.random.default_rng(n)
+    few = np.iinfo(kind)
+    x = rng.integers(max(few.min, -4096), min(few.max, 4096), 9 * (n + 4), kind, endpoint=True)
+    w = np.array([[0.25, 0.25, 0, 0.5, 0]], np.float32)
+    wanted = np.array([[w[0] @ x[r * (n + 4) + j :][:5].astype(np.float32) for j in range(n)] for r in range(9)])
+    y = np.zeros(9 * n, kind)
+    zero, rows_of = np.zeros(1, np.int64), np.arange(9)
+    taps(x, w, w, y, rows_of * (n + 4), rows_of * n, zero, zero, np.arange(5), n, 0, 0)
+    np.testing.assert_array_equal(y.reshape(9, n), np.rint(wanted))
+    wide = np.zeros(9 * n, np.int64)
+    taps(x, w, w, wide, rows_of * (n + 4), rows_of * n, zero, zero, np.arange(5), n, 0, 0)
+    np.testing.assert_array_equal(wide.reshape(9, n), np.rint(wanted))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16"])
+def test_columns_of_small_integers(kind):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 127, (40, 300), kind)
+    k = rng.integers(-4, 5, 7).astype(np.float32)
+    wanted = sum(k[u] * x[u : u + 34].astype(np.float32) for u in range(7))
+    y = np.zeros((34, 300), np.int32)
+    zero = np.zeros(1, np.int64)
+    column(x.reshape(-1), k, y.reshape(-1), zero, zero, np.arange(40) * 300, 300, 34, 300, 0)
+    np.testing.assert_array_equal(y, wanted)

@@ -19,6 +19,8 @@ from sash.errors import KindError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 KINDS = "?bBhHiIlLqQefdFD"
+SMALL = "bBhHi"
+"""Integers that kernels turn into floats as they read them, and floats into as they write."""
 
 MANY = 6
 """Axes with more runs than this are read through an index map instead of run by run."""
@@ -140,6 +142,16 @@ def steps(x: Array) -> tuple[int, ...]:
 def sound(x: Array) -> bool:
     """x can be read through `flat`: native, aligned, positive whole strides, contiguous last axis."""
     return x.dtype.isnative and x.flags.aligned and (x.flags.c_contiguous or lies_well(x.shape, x.strides, x.itemsize, x.ndim - 1))
+
+
+def readable(x: np.dtype[Any], dtype: str) -> bool:
+    """Kernels that compute in `dtype` read elements of x as they lie: of that type, or small integers beside floats."""
+    return x == dtype or (x.char in SMALL and x.isnative and dtype in ("float32", "float64"))
+
+
+def storable(problem_dtype: str, y: np.dtype[Any], exact: bool) -> bool:
+    """Kernels that compute in `dtype` can write elements of y themselves: those that readable names, and exact int64."""
+    return readable(y, problem_dtype) or (exact and y == np.int64)
 
 
 def lies_well(shape: tuple[int, ...], strides: tuple[int, ...], item: int, axis: int) -> bool:

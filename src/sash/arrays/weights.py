@@ -7,8 +7,9 @@ Imports: axis, numpy_.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,8 @@ class Weights:
     """(O,), added to every output."""
     gate: Array | None = None
     """(N, *K, *out), int8: which plane each tap of each output reads, -1 none; `array` is (L, O, C/G, *K) then."""
+    kept: dict[Any, Any] = field(default_factory=dict)
+    """What methods have made of it, for the next block of the same shape."""
 
     @property
     def dense(self) -> Array:

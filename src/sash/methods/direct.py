@@ -16,7 +16,7 @@ import numpy as np
 
 from sash.accuracy import CHUNK, EXACT_BITS
 from sash.arrays import family
-from sash.arrays.numpy_ import Array, add_exactly, fill, flat, give, lies_well, packed
+from sash.arrays.numpy_ import Array, add_exactly, cut, fill, flat, give, lies_well, packed, readable, storable
 from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
@@ -65,7 +65,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     work["split.call"] = blocks * problem.axes[last].stride if problem.axes[last].stride > 1 else 0
     rows = prod(tile[: last + 1]) * 16
     scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
-    if problem.result != problem.dtype or not problem.straight:
+    if not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
         scratch += prod(tile) * problem.outputs * item
     return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile)
 
@@ -143,25 +143,29 @@ def _rows(w: Array, outputs: int) -> Array:
 
 
 def run(problem: Problem, x: Array, prepared: tuple[Array, Array | None], y: Array, cval: float) -> None:
-    tile = fill(x, problem.axes, problem.dtype, cval)
+    if all([a.plain for a in problem.axes]) and readable(x.dtype, problem.dtype) and x.flags.aligned:
+        tile = cut(x, [slice(a.start, a.stop) for a in problem.axes])
+    else:
+        tile = fill(x, problem.axes, problem.dtype, cval)
     slide(problem, tile, *prepared, y)
 
 
 def slide(problem: Problem, tile: Array, w: Array, v: Array | None, y: Array) -> None:
     """Write y from a tile that already holds the extension of x; only sizes, strides and dilations are read."""
-    chunk = CHUNK[problem.elementwise] if w.shape[1] > CHUNK[problem.elementwise] and tile.dtype != np.int64 else 0
-    alike = y.dtype == tile.dtype and not chunk
-    shares = tile.dtype != np.int64 and not chunk
-    how = _how(problem.axes, problem.groups, shares, tile.itemsize, tile.shape, tile.strides, y.shape, y.strides if alike else None)
+    chunk = CHUNK[problem.elementwise] if w.shape[1] > CHUNK[problem.elementwise] and w.dtype != np.int64 else 0
+    fits = not chunk and (y.dtype == w.dtype or storable(problem.dtype, y.dtype, problem.bits > 0))
+    shares = w.dtype != np.int64 and not chunk
+    kept = (y.strides, y.itemsize) if fits else (None, w.itemsize)
+    how = _how(problem.axes, problem.groups, shares, tile.itemsize, tile.shape, tile.strides, y.shape, *kept)
     if how.copies:
         tile = np.ascontiguousarray(tile)
-    target = y if how.in_place else np.empty(y.shape, tile.dtype)
+    target = y if how.in_place else np.empty(y.shape, w.dtype)
     if problem.axes[how.last].stride > 1:
         tile = _phases(tile, problem.axes[how.last], how.last)
     t = how.tables or _tables(*how.geometry)
     op = REDUCTIONS.index(problem.reduce)
     if v is None:
-        v, op = (_ONES[tile.dtype.char], op + 2) if op else (w, op)
+        v, op = (_ONES[w.dtype.char], op + 2) if op else (w, op)
     source, goal = flat(tile), flat(target)
     from sash.kernels.cpu.rows import rows
     from sash.kernels.cpu.taps import taps
@@ -206,6 +210,7 @@ def _how(
     strides: tuple[int, ...],
     out: tuple[int, ...],
     goal: tuple[int, ...] | None,
+    stored: int,
 ) -> _How:
     last = _last(axes)
     copies = not lies_well(shape, strides, item, last + 2)
@@ -215,10 +220,10 @@ def _how(
         strides = packed(shape, item)
     elif copies:
         strides = packed(shape, item)
-    in_place = goal is not None and lies_well(out, goal, item, last + 2)
-    ys = goal if goal is not None and in_place else packed(out, item)
+    in_place = goal is not None and lies_well(out, goal, stored, last + 2)
+    ys = tuple([s // stored for s in goal]) if goal is not None and in_place else packed(out, 1)
     share = shares and _shares_rows(axes) and out[last + 2] >= STRIP
-    geometry = (axes, groups, share, shape, tuple([s // item for s in strides]), out, tuple([s // item for s in ys]))
+    geometry = (axes, groups, share, shape, tuple([s // item for s in strides]), out, ys)
     small = prod(out[: last + 2 - share]) <= 8192
     return _How(copies, in_place, last, geometry, _tables(*geometry) if small else None)
 

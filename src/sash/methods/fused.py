@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, flat, give, index, lies_well, sound, steps
+from sash.arrays.numpy_ import Array, flat, give, index, lies_well, readable, sound, steps, storable
 from sash.arrays.weights import Terms
 from sash.axis import Axis
 from sash.problem import Problem
@@ -139,7 +139,8 @@ def scratch(problem: Problem, tile: tuple[int, ...]) -> int:
     za, ya, xa = (problem.axes[i] if i >= 0 else _one() for i in at)
     rows, samples = (tile[i + 1] if i >= 0 else 1 for i in at[1:])
     inner = prod(tile[at.x + 2 :])
-    copied = problem.reads(tile) + (prod(tile) if problem.result != problem.dtype else 0)
+    stored = problem.result == problem.dtype or (problem.rank == 1 and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0))
+    copied = problem.reads(tile) + (0 if stored else prod(tile))
     room = _room(za.size, ya.size, rows, samples * inner, (samples - 1 + xa.reach) * inner)
     return copied + COPIES + room.end + 2 * problem.reads(tile) // max(samples * inner, 1)
 
@@ -173,14 +174,15 @@ def _room(A: int, B: int, rows: int, made: int, extended: int) -> Room:
 def run(problem: Problem, x: Array, terms: Terms, y: Array, cval: float, spare: list[Array]) -> None:
     """Make one block, whatever lies before z one by one; `spare` holds scratch that no block is using."""
     at = slots(problem.axes)
-    if x.dtype != problem.dtype or not sound(x) or not lies_well(x.shape, x.strides, x.itemsize, at.x + 2):
+    if not readable(x.dtype, problem.dtype) or not sound(x) or not lies_well(x.shape, x.strides, x.itemsize, at.x + 2):
         x = np.ascontiguousarray(x, problem.dtype)
-    direct = y.dtype == x.dtype and sound(y) and lies_well(y.shape, y.strides, y.itemsize, at.x + 2)
-    target = y if direct else np.empty(y.shape, x.dtype)
+    fits = y.dtype == problem.dtype or (len(terms) == 1 and storable(problem.dtype, y.dtype, problem.bits > 0))
+    direct = fits and sound(y) and lies_well(y.shape, y.strides, y.itemsize, at.x + 2)
+    target = y if direct else np.empty(y.shape, problem.dtype)
     course = _course(problem.axes, x.shape[at.x + 3 :], steps(x), steps(target))
-    s = spare.pop() if spare else np.empty(0, x.dtype)
+    s = spare.pop() if spare else np.empty(0, problem.dtype)
     if s.size < course.room.end:
-        s = np.empty(course.room.end, x.dtype)
+        s = np.empty(course.room.end, problem.dtype)
     source, goal = flat(x), flat(target)
     lead = target.shape[: at.z + 2 if at.z >= 0 else 2]
     for place in np.ndindex(*lead):
@@ -285,7 +287,7 @@ def _march(
     from sash.kernels.cpu.taps import taps
 
     room = t.room
-    one = np.ones(1, x.dtype)
+    one = np.ones(1, s.dtype)
     kz, ky, kx = (one if k is None else k for k in (kz, ky, kx))
     A, B = len(kz), len(ky)
     # What cval is worth behind the y pass, and behind the x pass.
@@ -336,6 +338,7 @@ def _march(
 
 def _constant(y: Array, at: Array, m: int, step: int, n: int, value: float, add: int) -> None:
     """m rows of each plane at `at`, all of the value that cval has there."""
+    value = value if y.dtype.kind == "f" else round(value)
     for start in at:
         for i in range(m):
             row = y[start + i * step : start + i * step + n]

@@ -28,6 +28,9 @@ EXACT = 36
 """Integer results of up to this many bits are recovered by rounding: the error of blocks of up to 2**22 samples,
 eps * log2(2**22) * sqrt(2**22) * 2**36 < 1/4 in float64."""
 
+TOGETHER = 1 << 16
+"""Samples that one call transforms, about, where there are more channels."""
+
 
 def refuses(problem: Problem) -> str:
     if problem.planes:
@@ -108,8 +111,9 @@ def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost
         )
         points *= prod(n for i, n in enumerate(tile) if i - 1 not in folds)
         volume = problem.groups * channels + problem.outputs
-        scratch = points * item * (3 * problem.groups * channels + 4 * problem.outputs)
-        shared = 2 * pairs * transform * item * 2
+        read = problem.groups * channels * (2 if phased else 1)  # samples, and their phases
+        scratch = points * item * (read + 3 * _together(problem.groups * channels, points) + 4 * problem.outputs)
+        shared = (pairs + 4 * _together(pairs, transform)) * transform * item
         tiles = problem.count(tile)
         place = "fft" if points * item * 4 < machine.cache else "fft.large"
         work = {
@@ -128,6 +132,11 @@ def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost
             best = rank
     assert best is not None
     return best[2]
+
+
+def _together(count: int, points: int) -> int:
+    """Channels transformed at a time: few enough to stay in cache, many enough that calls cost little."""
+    return min(count, max(TOGETHER // points, 1))
 
 
 def _used(axis: Axis, s: int) -> tuple[int, ...]:
@@ -176,17 +185,31 @@ def prepare(problem: Problem, weights: Weights, cost: Cost, phased: bool) -> Spe
             geometry.append(Geometry(i, _used(axis, s), s, stride, reach, _length(axis, cost.tile[i + 1], phased)))
     dtype = "float64" if problem.bits else problem.dtype
     w = weights.dense
-    return Spectrum(_spectrum(problem, family(w).cast(w, dtype), tuple(geometry)), tuple(geometry), w, dtype)
+    key = (tuple(geometry), dtype)
+    if key not in weights.kept:
+        weights.kept[key] = Spectrum(_spectrum(problem, family(w).cast(w, dtype), tuple(geometry)), tuple(geometry), w, dtype)
+    return weights.kept[key]  # type: ignore[no-any-return]
 
 
 def _spectrum(problem: Problem, w: Array, geometry: Sequence[Geometry]) -> Array:
     """w (O, C/G, *K) to its conjugate spectrum (O, C/G*P, *F)."""
     f = family(w)
-    spread = f.zeros((*w.shape[:2], *_spans(problem, geometry)), w)
-    cut(spread, [slice(0, a.reach, a.dilation) for a in problem.axes])[...] = w
-    values = f.rfftn(_split(spread, geometry), [g.length for g in geometry], [g.axis + 2 for g in geometry])
-    values.imag *= -1
-    return values  # type: ignore[no-any-return]
+    axes, lengths = [g.axis + 2 for g in geometry], [g.length for g in geometry]
+    values: Any = None
+    pairs = w.reshape(w.shape[0] * w.shape[1], 1, *w.shape[2:])
+    step = _together(len(pairs), prod(lengths))
+    for first in range(0, len(pairs), step):
+        some = pairs[first : first + step]
+        spread = f.zeros((*some.shape[:2], *_spans(problem, geometry)), w)
+        cut(spread, [slice(0, a.reach, a.dilation) for a in problem.axes])[...] = some
+        found = f.rfftn(_split(spread, geometry), lengths, axes)
+        found.imag *= -1
+        if step >= len(pairs):
+            values = found
+        else:
+            values = f.empty((len(pairs), *found.shape[1:]), found) if values is None else values
+            values[first : first + step] = found
+    return values.reshape(w.shape[0], w.shape[1] * values.shape[1], *values.shape[2:])  # type: ignore[no-any-return]
 
 
 def _spans(problem: Problem, geometry: Sequence[Geometry]) -> list[int]:
@@ -229,19 +252,27 @@ def _apply(problem: Problem, tile: Array, values: Array, geometry: Sequence[Geom
     """Transform, multiply, sum over channels and phases, transform back: (N, O, *out)."""
     f = family(tile)
     axes, lengths = [g.axis + 2 for g in geometry], [g.length for g in geometry]
-    spectra = f.rfftn(_split(tile, geometry), lengths, axes)
+    split = _split(tile, geometry)
     channels, each = values.shape[1], problem.outputs // problem.groups
     if channels == problem.outputs == 1:
-        total = spectra
+        total = f.rfftn(split, lengths, axes)
         total *= values
     else:
-        total = f.empty((spectra.shape[0], problem.outputs, *spectra.shape[2:]), spectra)
-        term = f.lib.empty_like(total[:, 0])
-        for o in range(problem.outputs):
-            first = o // each * channels
-            f.lib.multiply(spectra[:, first], values[o, 0], out=total[:, o])
-            for q in range(1, channels):
-                total[:, o] += f.lib.multiply(spectra[:, first + q], values[o, q], out=term)
+        total = term = None
+        slid = {0, 1, *axes}
+        step = _together(split.shape[1], prod(lengths) * split.shape[0] * prod([n for i, n in enumerate(split.shape) if i not in slid]))
+        for first in range(0, split.shape[1], step):
+            spectra = f.rfftn(split[:, first : first + step], lengths, axes)
+            if total is None:
+                total = f.empty((spectra.shape[0], problem.outputs, *spectra.shape[2:]), spectra)
+                term = f.lib.empty_like(total[:, 0])
+            for p in range(spectra.shape[1]):
+                group, q = divmod(first + p, channels)
+                for o in range(group * each, group * each + each):
+                    if q:
+                        total[:, o] += f.lib.multiply(spectra[:, p], values[o, q], out=term)
+                    else:
+                        f.lib.multiply(spectra[:, p], values[o, 0], out=total[:, o])
     result: Array = f.irfftn(total, lengths, axes)
     valid = [slice(0, n) for n in problem.out]
     for g in geometry:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sash.arrays import family
-from sash.arrays.numpy_ import Array, cut, sound
+from sash.arrays.numpy_ import Array, cut, readable, sound
 from sash.arrays.weights import Weights
 from sash.errors import OverflowRisk
 from sash.methods import gated, gather
@@ -100,7 +100,7 @@ def weigh(problem: Problem, x: Array, z: Array, w: Array, cval: complex, how: Ho
         n, c = x.shape[:2]
         groups = problem.groups
         turned_x = x.reshape(n, groups, c // groups, *x.shape[2:]).swapaxes(0, 2).reshape(c // groups, groups * n, *x.shape[2:])
-        across = across._replace(straight=isinstance(x, np.ndarray) and across.dtype == x.dtype.name and sound(turned_x))
+        across = across._replace(straight=isinstance(x, np.ndarray) and readable(x.dtype, across.dtype) and sound(turned_x))
         carry_out(across, turned_x, Weights(z.swapaxes(0, 1)), w.swapaxes(0, 1), cval, False, how)
         return
     each = problem.outputs // problem.groups

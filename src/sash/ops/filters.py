@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, settle_dtype, settle_number, sound
+from sash.arrays.numpy_ import Array, readable, settle_dtype, settle_number, sound
 from sash.arrays.weights import Weights
 from sash.axis import BOUNDARIES, Axis
 from sash.errors import ArgumentError, KindError, unknown
@@ -193,7 +193,7 @@ def lower(
         result=types.result.name,
         rank=rank,
         finite=bool(rank) or kind.kind in "biu",
-        straight=straight and x == types.compute,
+        straight=straight and readable(x, types.compute),
         elementwise=settings.accuracy == "elementwise",
     )
     cval = settle_cval(settings, x, types)

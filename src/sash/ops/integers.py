@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sash.accuracy import EXACT_BITS
-from sash.arrays.numpy_ import Array, sound
+from sash.arrays.numpy_ import Array, readable, sound
 from sash.arrays.weights import Weights
 from sash.errors import OverflowRisk
 from sash.problem import Problem
@@ -42,7 +42,7 @@ def exactly(problem: Problem, x: Array, kernel: Weights, cval: int, result: np.d
             f"[{bottom}, {top}]; use dtype='float64' (rounded), or smaller numbers."
         )
     problem = problem.whole_numbers(bits)
-    return problem._replace(straight=x.dtype == problem.dtype and sound(x))
+    return problem._replace(straight=readable(x.dtype, problem.dtype) and sound(x))
 
 
 def _mass(kernel: Weights) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, asarray, settle_number, sound
+from sash.arrays.numpy_ import Array, asarray, readable, settle_number, sound
 from sash.axis import Axis
 from sash.errors import ArgumentError, KindError, OverflowRisk, unknown
 from sash.ops.filters import Types, check_boundary, fresh_axes, settle_cval, settle_types
@@ -281,4 +281,4 @@ def settle_bias(bias: Any, lay: Layout) -> Array | None:
 
 def straight(problem: Problem, x: Array) -> Problem:
     """The problem, knowing whether tiles of x can be read in place."""
-    return problem._replace(straight=problem.dtype == x.dtype.name and sound(x))
+    return problem._replace(straight=readable(x.dtype, problem.dtype) and sound(x))

@@ -8,6 +8,7 @@ Source: Lewis 1995, Fast Normalized Cross-Correlation, with weights as in Padfie
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
@@ -17,18 +18,19 @@ from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.errors import MemoryLimit
 from sash.machine import machine
-from sash.methods import named
+from sash.methods import CHOICES, named
 from sash.planning import choose
 from sash.plans import Plan
-from sash.problem import Problem
+from sash.problem import Box, Problem
 from sash.running import run
-from sash.tiles import workers
+from sash.tiles import share, threads, workers
+from sash.wisdom import told
 
-HELD = 20 << 20
-"""Bytes that the arrays of one block may take, unless the template is nearly as large."""
+HELD = 14 << 20
+"""Bytes that the arrays of one block may take, unless the template is nearly as large; there is a block per thread."""
 
-ENGINE = 12 << 20
-"""Bytes that the engine may use within a block, unless told otherwise."""
+ENGINE = 24 << 20
+"""Bytes that the engine may use within all blocks that are being made, unless told otherwise."""
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -52,7 +54,7 @@ def worth_expanding(problem: Problem, method: str) -> bool:
     """Whether (x-t)^2 is better summed as x^2 - 2xt + t^2: where a fast correlation beats summing differences."""
     if problem.elementwise:
         return False
-    if method != "auto":
+    if method not in CHOICES:
         return bool(named(method).refuses(problem))
     cores = machine().cores  # not `workers()`: fewer threads must give the same bits
     differences = choose(problem, "auto", None, cores)
@@ -67,73 +69,132 @@ def score_by_moments(
         x, y = x[..., None], y[..., None]
     tile, rest = _blocks(problem, max_memory)
     _check_room(problem, tile, method, max_memory, rest)
-    weights = np.broadcast_to(m.astype(np.float64), t.shape)
-    inner = tuple(range(1, t.ndim))
-    n = weights.sum(axis=inner, keepdims=True)
-    dense = t.astype(np.float64)
-    mean = (weights * dense).sum(axis=inner, keepdims=True) / n if metric == "zncc" else np.zeros_like(n)
-    dense = dense - mean
-    power = (weights * dense**2).sum(axis=inner, keepdims=True)
-    power[power <= n * (8 * EPS * mean) ** 2] = 0  # all that is left of a constant template is rounding
-    template = Template(dense, weights, m.ndim > 0, n.reshape(-1), power.reshape(-1))
-    for box in problem.grid(tile):
+    template = _template(metric, t, m)
+    boxes = problem.grid(tile)
+
+    def one(box: Box) -> None:
         runs, part = problem.part(box)
         out = y[(slice(None), slice(None), *(slice(o, p) for o, p in box[1:]))]
         with np.errstate(all="ignore"):  # NaN and infinities are results like others
             out[...] = _block(metric, part, take(x, runs), template, span, method, rest)
 
+    def alone(box: Box) -> None:
+        with threads(1):
+            one(box)
+
+    crew = _crew(problem, tile, max_memory)
+    share(alone if crew > 1 else one, boxes, crew)
+
 
 class Template(NamedTuple):
-    """What is the same for every block: t (centred for zncc), m, and sums of m and m t^2, one per template."""
+    """What is the same for every block: m, sums of m and m t^2 (t centred), one per template, and the products' weights."""
 
     dense: Array
+    """Centred on its mean, but for ncc."""
+    mean: Array
+    """(O, 1...), what it was centred on."""
     weights: Array
     masked: bool
+    alike: bool
+    """All channels have the same mask."""
     n: Array
     power: Array
+    product: Weights
+    """m t."""
+    mask: Weights
+
+
+def _template(metric: str, t: Array, m: Array) -> Template:
+    weights = np.broadcast_to(m.astype(np.float64), t.shape)
+    inner = tuple(range(1, t.ndim))
+    n = weights.sum(axis=inner, keepdims=True)
+    dense = t.astype(np.float64)
+    mean = np.zeros_like(n) if metric == "ncc" else (weights * dense).sum(axis=inner, keepdims=True) / n
+    dense = dense - mean
+    power = (weights * dense**2).sum(axis=inner, keepdims=True)
+    power[power <= n * (8 * EPS * mean) ** 2] = 0  # all that is left of a constant template is rounding
+    alike = m.ndim > 0 and bool((weights == weights[:, :1]).all())
+    mask = Weights(weights[:, :1] if alike else weights)
+    return Template(dense, mean, weights, m.ndim > 0, alike, n.reshape(-1), power.reshape(-1), Weights(weights * dense), mask)
 
 
 def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, method: str, max_memory: int | None) -> Array:
     """The scores of one block, whose part of x is `x`."""
+    from sash.kernels.cpu.boxes import centred
+
     block = fill(x, problem.axes, "float64", 0.0)
-    if np.may_share_memory(block, x):  # it is centred in place
+    if not block.flags.c_contiguous or np.may_share_memory(block, x):  # it is centred in place
         block = block.copy()
-    valid = correlation(problem)._replace(axes=tuple(a.moved(k, 0, k) for a, k in zip(problem.axes, block.shape[2:], strict=True)))
-    centre = 0.0 if metric == "ncc" else _centre(block)
-    block -= centre
-    if _spread(block) > (MASKED_SPREAD if t.masked else SPREAD):  # a transform would drown the small in the large
+    valid = _filled(problem)
+    centre, typical = _level(block, metric != "ncc")
+    once, squared = np.empty((2, 1, 1, *block.shape[2:]))
+    largest = centred(block.reshape(block.shape[1], -1), centre, once.reshape(-1), squared.reshape(-1))
+    if largest > typical * (MASKED_SPREAD if t.masked else SPREAD) and typical:  # a transform would drown the small in the large
         valid = valid._replace(elementwise=True)
-    kernel = t.dense - centre if metric == "ssd" else t.dense
-    product = _slide(valid, block, Weights(t.weights * kernel), method, max_memory)
+    product = _slide(valid, block, t.product, method, max_memory)
+    if t.masked and not t.alike:
+        squares = _slide(valid, block * block, t.mask, method, max_memory)
+        sums = None if metric == "ncc" else _slide(valid, block, t.mask, method, max_memory)
+    else:
+        squares = _window_sums(valid, squared, t, method, max_memory)
+        sums = None if metric == "ncc" else _window_sums(valid, once, t, method, max_memory)
+    del block, once, squared
     n = _along(t.n, product)
-    squares = _window_sums(valid, block, t, method, max_memory, squared=True)
     if metric == "ssd":  # both sides about the same centre, which their difference cannot feel
-        total = squares - 2 * product + _along((t.weights * kernel**2).sum(axis=tuple(range(1, kernel.ndim))), product)
-        alike: Array = 1 - np.maximum(total, 0, out=total) / (n * span**2)
-        return alike
-    if metric == "zncc":
-        sums = _window_sums(valid, block, t, method, max_memory)
-        variance = squares - sums * sums / n
-        variance[variance <= NOISE * squares] = 0
+        apart = t.mean - centre
+        product += _along(apart, product) * sums
+        product *= -2
+        product += squares
+        product += _along((t.weights * (t.dense + apart) ** 2).sum(axis=tuple(range(1, t.dense.ndim))), product)
+        np.maximum(product, 0, out=product)
+        product /= -n * span**2
+        product += 1
+        return product
+    if sums is not None:
+        sums *= sums
+        variance = squares - sums / n
+        squares *= NOISE
+        variance[variance <= squares] = 0
     else:
         variance = squares
-        scale = float(np.max(np.abs(block), initial=0.0, where=np.isfinite(block))) ** 2 if t.masked and not valid.elementwise else 0.0
-        variance[variance <= NOISE * scale] = 0
+        variance[variance <= NOISE * (largest**2 if t.masked and not valid.elementwise else 0.0)] = 0
     spread = variance * _along(t.power, product)
-    score = product / np.sqrt(spread)
-    score[spread == 0] = 0
-    clipped: Array = np.clip(score, -1, 1, out=score)
-    return clipped
+    flat = spread == 0
+    product /= np.sqrt(spread, out=spread)
+    product[flat] = 0
+    return np.clip(product, -1, 1, out=product)
+
+
+def _filled(problem: Problem) -> Problem:
+    """The sum of products over a block whose padding is filled in."""
+    extents = [a.stop - a.start for a in problem.axes]
+    return correlation(problem)._replace(axes=tuple([a.moved(n, 0, n) for a, n in zip(problem.axes, extents, strict=True)]))
 
 
 def _blocks(problem: Problem, max_memory: int | None) -> tuple[tuple[int, ...], int | None]:
     """The block of the output that is made at a time, and what the engine may use for it."""
-    per_sample = 8 * (2 + 8 * problem.outputs / problem.inputs)
     if max_memory is None:
-        least = 8 * problem.taps * per_sample
-        return problem.tile(max(HELD, least) / per_sample, length=1), None if least > HELD else ENGINE
-    tile = problem.tile(max_memory / 2 / per_sample, length=1)
-    return tile, max_memory // 2
+        least = 8 * problem.taps * 8 * (2 + 8 * problem.outputs / problem.inputs)
+        return _tile(problem, max(HELD, least)), None if least > HELD else ENGINE
+    return _tile(problem, max_memory / 2 / machine().cores), max_memory // 2
+
+
+def _tile(problem: Problem, room: float) -> tuple[int, ...]:
+    """The largest block whose arrays fit, as even in its axes as they allow; along the batch one by one."""
+    extents = (1, *problem.out)
+    counts = [problem.batch, *[1] * len(problem.out)]
+    tile = extents
+    while _held(problem, tile) > room and max(tile) > 1:
+        i = max(range(len(tile)), key=tile.__getitem__)
+        counts[i] += max(counts[i] // 8, 1)
+        tile = tuple([-(-n // min(count, n)) for n, count in zip(extents, (1, *counts[1:]), strict=True)])
+    return tile
+
+
+def _crew(problem: Problem, tile: tuple[int, ...], max_memory: int | None) -> int:
+    """Blocks made at a time: one per thread, as far as memory allows."""
+    room = workers() if max_memory is None else max_memory // 2 // max(_held(problem, tile), 1)
+    return max(min(workers(), problem.count(tile), room), 1)
 
 
 def _check_room(problem: Problem, tile: tuple[int, ...], method: str, max_memory: int | None, rest: int | None) -> None:
@@ -156,8 +217,9 @@ def _check_room(problem: Problem, tile: tuple[int, ...], method: str, max_memory
 
 
 def _held(problem: Problem, tile: tuple[int, ...]) -> int:
-    """Bytes of a block's arrays: x and its square, and eight of the result's size (sums, scores, and steps between)."""
-    return 8 * (2 * problem.reads(tile) + 8 * problem.outputs * prod(tile))
+    """Bytes of a block's arrays: x, its sums and squares, and six of the result's size."""
+    reads = problem.reads(tile)
+    return 8 * (reads + 3 * -(-reads // problem.inputs) + 6 * problem.outputs * prod(tile))
 
 
 def planned(problem: Problem, method: str, max_memory: int | None) -> Plan:
@@ -165,30 +227,28 @@ def planned(problem: Problem, method: str, max_memory: int | None) -> Plan:
     tile, rest = _blocks(problem, max_memory)
     _check_room(problem, tile, method, max_memory, rest)
     whole = choose(correlation(problem), method, rest, workers())
-    held = _held(problem, tile)
+    if method == "measure":  # each block is tried by itself: the first speaks for all
+        boxes = problem.grid(tile)
+        block = told(choose(_filled(problem.part(boxes[0])[1]), method, rest, workers()), rest)
+        measured = {c.name: c.measured for c in block.candidates if len(boxes) == 1}
+        candidates = tuple([replace(c, measured=measured.get(c.name)) for c in whole.candidates])
+        whole = replace(whole, method=block.method, reason=block.reason, candidates=candidates)
+    held = _held(problem, tile) * _crew(problem, tile, max_memory)
     candidates = tuple(c if c.cost is None else c.beside(held) for c in whole.candidates)
     return Plan(f"{whole.title}, in blocks of {'x'.join(map(str, tile[1:]))}", whole.problem, whole.method, whole.reason, candidates)
 
 
-def _sample(block: Array) -> Array:
-    """Some finite samples of a block, spread evenly."""
+def _level(block: Array, middle: bool) -> tuple[float, float]:
+    """(the median of some samples or 0, the typical size of the rest about it): unlike the mean, a few samples without
+    bounds do not move them."""
     flat = block.reshape(-1)
     some = flat[:: max(flat.size // SAMPLES, 1)]
-    return some[np.isfinite(some)]
-
-
-def _centre(block: Array) -> float:
-    """The median of some samples: unlike the mean, a few samples without bounds do not move it."""
-    some = _sample(block)
-    return float(np.median(some)) if some.size else 0.0
-
-
-def _spread(block: Array) -> float:
-    """The largest finite sample of a centred block, in units of the typical size of some."""
-    some = np.abs(_sample(block))
-    typical = float(np.mean(np.minimum(some, 3 * np.median(some)))) if some.size else 0.0
-    largest = float(np.max(np.abs(block), initial=0.0, where=np.isfinite(block)))
-    return largest / typical if typical else 0.0
+    some = some[np.isfinite(some)]
+    if not some.size:
+        return 0.0, 0.0
+    centre = float(np.median(some)) if middle else 0.0
+    some = np.abs(some - centre)
+    return centre, float(np.mean(np.minimum(some, 3 * np.median(some))))
 
 
 def _along(values: Array, like: Array) -> Array:
@@ -202,11 +262,11 @@ def _slide(problem: Problem, block: Array, weights: Weights, method: str, max_me
     return y
 
 
-def _window_sums(problem: Problem, block: Array, t: Template, method: str, max_memory: int | None, squared: bool = False) -> Array:
-    """sum m x (or m x^2) over every window: without a mask a sum over channels, then one pass per axis."""
+def _window_sums(problem: Problem, once: Array, t: Template, method: str, max_memory: int | None) -> Array:
+    """Sums of what was summed over channels over every window, weighed by the mask that all channels share."""
     if t.masked:
-        return _slide(problem, block * block if squared else block, Weights(t.weights), method, max_memory)
-    once = np.einsum("nc...,nc...->n...", block, block) if squared else block.sum(axis=1)
-    ones = tuple(np.ones(a.size) for a in problem.axes)
-    single = problem._replace(inputs=1, outputs=1, groups=1, rank=1)
-    return _slide(single, once[:, None], Weights(None, (ones,)), "auto", max_memory)
+        return _slide(problem._replace(inputs=1), once, t.mask, method, max_memory)
+    from sash.kernels.cpu.boxes import boxes
+
+    found: Array = boxes(once, tuple([a.size for a in problem.axes]), tuple([a.stride for a in problem.axes]))
+    return found

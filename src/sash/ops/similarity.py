@@ -17,7 +17,7 @@ import numpy as np
 
 from sash.accuracy import EXACT_BITS
 from sash.arrays import tensors
-from sash.arrays.numpy_ import Array, asarray, settle_number, sound
+from sash.arrays.numpy_ import Array, asarray, readable, settle_number, sound
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError, unknown
 from sash.ops.filters import all_axes
@@ -255,7 +255,7 @@ def _score_by_differences(
     problem = summed_in(problem, x.dtype, t.dtype, low, high, whole)
     if metric == "sad" and whole and x.dtype == t.dtype == np.uint8:
         problem = problem._replace(bytewise=True)
-    if x.dtype == problem.dtype and sound(x):
+    if readable(x.dtype, problem.dtype) and sound(x):
         problem = problem._replace(straight=True)
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]

@@ -40,7 +40,7 @@ def sweep(
             for o in range(len(base)):
                 for j0 in range(0, n, W):
                     j = min(j0, n - W)
-                    acc = zeros(x, lanes, cols, rows)
+                    acc = zeros(w, lanes, cols, rows)
                     for p in range(P):
                         a = at[r] + base[o] + off[p] + j
                         t = (o * P + p) * h * k
@@ -114,7 +114,7 @@ def down(
                         fetch(x, ahead + line[q] + j, lanes, cols, ())
                     for q in range(i, i + N):
                         fetch(y, goal + q * yp + j, lanes, cols, (0,))
-                    acc = zeros(x, lanes, cols, rows)
+                    acc = zeros(k, lanes, cols, rows)
                     acc = gain(op, acc, cols, room, a + near[i], k, k, 0, 1, 0, 0)
                     if N > 2:
                         acc = gain(op, acc, cols, room, a + near[i + 1], k, k, 1, 1, 0, 1)
@@ -141,20 +141,20 @@ def shares(m: int, n: int, h: int, itemsize: int) -> bool:
     return h > 1 and h >= side - 1 and m >= side and n >= len(size.lanes) * len(size.cols)
 
 
-def _room(x: Any, line: Any) -> tuple[Any, Any, int]:
+def _room(x: Any, k: Any, line: Any) -> tuple[Any, Any, int]:
     """Where down reads: in place (pitch 0), or in room for copies of a strip if rows would share one set of the cache."""
     if not MANY < len(line) <= 32 * MANY or int(line[1] - line[0]) * x.itemsize % CLASH:
         return x, line, 0
-    size = simd.block(x.itemsize)
-    pitch = STRIP * len(size.lanes) * len(size.cols) + simd.LINE // x.itemsize
-    return np.empty(len(line) * pitch, x.dtype), np.arange(len(line)) * pitch, pitch
+    size = simd.block(k.itemsize)
+    pitch = STRIP * len(size.lanes) * len(size.cols) + simd.LINE // k.itemsize
+    return np.empty(len(line) * pitch, k.dtype), np.arange(len(line)) * pitch, pitch
 
 
 def column(x: Any, k: Any, y: Any, at: Any, to: Any, line: Any, yp: int, m: int, n: int, add: int) -> None:
     """y[to[r] + i yp + j] (+)= sum_u k[u] x[at[r] + line[i + u] + j]: a pass along any axis but the last."""
-    size = simd.block(x.itemsize)
-    if shares(m, n, len(k), x.itemsize):
-        down(x, k, y, at, to, line, yp, m, n, add, *_room(x, line), simd.PRODUCT, size.lanes, size.cols, size.rows)
+    size = simd.block(k.itemsize)
+    if shares(m, n, len(k), k.itemsize):
+        down(x, k, y, at, to, line, yp, m, n, add, *_room(x, k, line), simd.PRODUCT, size.lanes, size.cols, size.rows)
         return
     zero = np.zeros(1, np.int64)
     for i in range(m):
@@ -166,13 +166,13 @@ def rows(
     xp: int, yp: int, m: int, n: int, h: int, k: int, d: int, add: int, op: int,
 ) -> None:  # fmt: skip
     """Sum of terms over h rows of k columns, xp and d apart; op as in taps; add 1 accumulates."""
-    size = simd.block(x.itemsize)
-    if shares(m, n, h, x.itemsize):
+    size = simd.block(w.itemsize)
+    if shares(m, n, h, w.itemsize):
         line = np.arange(m + h - 1) * xp
         w, v, form = w.ravel(), v.ravel(), (simd.OPS[op], size.lanes, size.cols, size.rows)
         if k == 1 and len(off) == 1 and op == 0:
             for o in range(len(base)):
-                down(x, w[o * h : o * h + h], y, at + base[o] + off[0], to + step[o], line, yp, m, n, add, *_room(x, line), *form)
+                down(x, w[o * h : o * h + h], y, at + base[o] + off[0], to + step[o], line, yp, m, n, add, *_room(x, w, line), *form)
         else:
             sweep(x, w, v, y, at, to, base, step, off, line, yp, m, n, h, k, d, add, *form)
         return

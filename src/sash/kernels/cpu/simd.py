@@ -1,7 +1,7 @@
 """Explicit SIMD values for Numba: tuples of vectors that stay in registers through ordinary Python loops.
 
-A Vec is `lanes` neighbours of one element type.  Sizes arrive as the lengths of integer tuples, hence in the compiled
-signature:  lanes (L,)   cols (C,) vectors side by side   rows (N,) output rows of a block   op (1 to 5,) the term.
+A Vec is `lanes` neighbours of one element type; small integers in memory become floats on the way in, and floats become
+the nearest integer on the way out.  Sizes arrive as the lengths of integer tuples, hence in the compiled signature:  lanes (L,)   cols (C,) vectors side by side   rows (N,) output rows of a block   op (1 to 5,) the term.
 No bounds, wraparound or alias test, and the order of every sum is fixed.   Imports: numba, llvmlite.
 """
 
@@ -92,6 +92,7 @@ class Emit:
         self.name = f"v{vec.lanes}{'f' if self.real else 'i'}{vec.elem.bitwidth}"
         self.vector = ir.VectorType(context.get_value_type(vec.elem), vec.lanes)
         self.zero = ir.Constant(self.vector, None)
+        self.kind = vec.elem
 
     def address(self, kind: Any, array: Any, index: Any) -> Any:
         data = self.context.make_array(kind)(self.context, self.builder, array).data
@@ -100,23 +101,43 @@ class Emit:
     def element(self, kind: Any, array: Any, index: Any) -> Any:
         return self.builder.load(self.address(kind, array, index))
 
+    def inside(self, kind: Any) -> Any:
+        """The vector as it lies in an array of type `kind`."""
+        return ir.VectorType(self.context.get_data_type(kind.dtype), self.lanes)
+
+    def place(self, kind: Any, array: Any, index: Any) -> Any:
+        return self.builder.bitcast(self.address(kind, array, index), self.inside(kind).as_pointer())
+
     def load(self, kind: Any, array: Any, index: Any) -> Any:
-        pointer = self.builder.bitcast(self.address(kind, array, index), self.vector.as_pointer())
-        return self.builder.load(pointer, align=self.bytes)
+        return self.widened(kind.dtype, self.builder.load(self.place(kind, array, index), align=kind.dtype.bitwidth // 8))
 
     def store(self, value: Any, kind: Any, array: Any, index: Any) -> None:
-        pointer = self.builder.bitcast(self.address(kind, array, index), self.vector.as_pointer())
-        self.builder.store(value, pointer, align=self.bytes)
+        found = self.settled(kind.dtype, value, self.lanes)
+        self.builder.store(found, self.place(kind, array, index), align=kind.dtype.bitwidth // 8)
+
+    def widened(self, kind: Any, value: Any) -> Any:
+        """Elements of type `kind` as those of the vector: integers as floats that hold them."""
+        if kind == self.kind:
+            return value
+        return self.builder.sitofp(value, self.vector) if kind.signed else self.builder.uitofp(value, self.vector)
+
+    def settled(self, kind: Any, value: Any, lanes: int) -> Any:
+        """Floats as elements of type `kind`: the nearest integers, of ties the even ones; they must hold them."""
+        if kind == self.kind:
+            return value
+        made = ir.VectorType(ir.IntType(max(kind.bitwidth, 32)), lanes)
+        found = self.builder.fptosi(self.call("rint", value), made)
+        return found if kind.bitwidth >= 32 else self.builder.trunc(found, ir.VectorType(ir.IntType(kind.bitwidth), lanes))
 
     def load_first(self, count: Any, kind: Any, array: Any, index: Any) -> Any:
         """The first `count` lanes; the others are zero, and their memory is not touched."""
-        mask = self.lane_is("<", count)
-        pointer = self.builder.bitcast(self.address(kind, array, index), self.vector.as_pointer())
-        shape = ir.FunctionType(self.vector, [pointer.type, SHORT, mask.type, self.vector])
+        mask, inside, size = self.lane_is("<", count), self.inside(kind), kind.dtype.bitwidth
+        pointer = self.place(kind, array, index)
+        shape = ir.FunctionType(inside, [pointer.type, SHORT, mask.type, inside])
         # Named for typed pointers and with the alignment as an operand: LLVM 15 wants that, later ones translate it.
-        name = f"llvm.masked.load.{self.name}.p0{self.name}"
-        function = cgutils.get_or_insert_function(self.builder.module, shape, name)
-        return self.builder.call(function, [pointer, SHORT(self.bytes), mask, self.zero])
+        name = f"v{self.lanes}{'f' if isinstance(kind.dtype, types.Float) else 'i'}{size}"
+        function = cgutils.get_or_insert_function(self.builder.module, shape, f"llvm.masked.load.{name}.p0{name}")
+        return self.widened(kind.dtype, self.builder.call(function, [pointer, SHORT(size // 8), mask, ir.Constant(inside, None)]))
 
     def lane_is(self, relation: str, count: Any) -> Any:
         """Mask of the lanes whose number stands in `relation` to count, an int64 between 0 and 2^31."""
@@ -181,15 +202,15 @@ def stay_whole(typing: Any) -> Any:
 
 
 @intrinsic
-def zeros(typing: Any, x: Any, lanes: Any, cols: Any, rows: Any) -> Any:
-    """Accumulators of a block: rows * cols zero vectors, row by row."""
-    made = types.UniTuple(Vec(x.dtype, len(lanes)), len(cols) * len(rows))
+def zeros(typing: Any, w: Any, lanes: Any, cols: Any, rows: Any) -> Any:
+    """Accumulators of a block, of w's elements: rows * cols zero vectors, row by row."""
+    made = types.UniTuple(Vec(w.dtype, len(lanes)), len(cols) * len(rows))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         zero = ir.Constant(context.get_value_type(made.dtype), None)
         return context.make_tuple(builder, made, [zero] * made.count)
 
-    return made(x, lanes, cols, rows), code
+    return made(w, lanes, cols, rows), code
 
 
 @intrinsic(prefer_literal=True)
@@ -299,7 +320,7 @@ def carry(typing: Any, cell: Any, c: Any, y: Any, i: Any, add: Any, left: Any, l
     """One vector from cell[c:] to y[i:]; if add, onto what y holds, but not in the first `left` lanes."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = Emit(context, builder, Vec(y.dtype, len(lanes)))
+        emit = Emit(context, builder, Vec(cell.dtype if isinstance(cell.dtype, types.Float) else y.dtype, len(lanes)))
         new = emit.load(cell, args[0], args[1])
         with builder.if_else(builder.icmp_signed("!=", args[4], INDEX(0))) as (more, anew):
             with more:
@@ -311,6 +332,18 @@ def carry(typing: Any, cell: Any, c: Any, y: Any, i: Any, add: Any, left: Any, l
         return context.get_dummy_value()
 
     return types.void(cell, types.int64, y, types.int64, types.int64, types.int64, lanes), code
+
+
+@intrinsic
+def nearest(typing: Any, y: Any, value: Any) -> Any:
+    """One number as an element of y."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, Vec(value, 1))
+        one = builder.insert_element(ir.Constant(emit.vector, ir.Undefined), args[1], SHORT(0))
+        return builder.extract_element(emit.settled(y.dtype, one, 1), SHORT(0))
+
+    return y.dtype(y, value), code
 
 
 @intrinsic

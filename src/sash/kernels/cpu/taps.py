@@ -2,7 +2,8 @@
 
 x (X,) and y (Y,) flat   w, v (O, T)   at, to (R,) rows of x and y   base, step (O,) channels   off (T,) taps
 y[to[r] + step[o] + j] (+)= sum_t term(w[o, t], v[o, t], x[at[r] + base[o] + off[t] + j])   for 0 <= j < n
-One accumulator per output and taps in ascending order: its bits depend on nothing else.   Imports: simd.
+One accumulator of w's type per output and taps in ascending order: its bits depend on nothing else.  x may hold small
+integers, and y integers that hold every result.   Imports: simd.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from . import simd
-from .simd import carry, gain, gain_apart, gain_narrow, put, put_more, seats, stay_whole, zeros
+from .simd import carry, gain, gain_apart, gain_narrow, nearest, put, put_more, seats, stay_whole, zeros
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -34,7 +35,7 @@ def spread(
             for r in range(top, top + count):
                 a, b = at[r] + base[o], to[r] + step[o]
                 for j in range(0, whole, L * B):
-                    acc = zeros(x, lanes, wide, (0,))
+                    acc = zeros(w, lanes, wide, (0,))
                     for t in range(T):
                         acc = gain(op, acc, wide, x, a + j + off[t], w, v, o * T + t, 0, 0, 0)
                     if add:
@@ -45,7 +46,7 @@ def spread(
                 spots = seats(at, top, count, wide)
                 for done in range(whole, n, L):
                     j = max(min(done, n - L), 0)  # the last vector overlaps the one before it
-                    acc = zeros(x, lanes, wide, (0,))
+                    acc = zeros(w, lanes, wide, (0,))
                     if n < L:
                         for t in range(T):
                             acc = gain_narrow(op, acc, x, spots, base[o] + off[t], w, v, o * T + t, n)
@@ -59,7 +60,7 @@ def spread(
                             carry(cell, r * L, y, b + j, add, done - j, lanes)
                         else:
                             for l in range(n):
-                                y[b + l] = y[b + l] + cell[r * L + l] if add else cell[r * L + l]
+                                y[b + l] = y[b + l] + cell[r * L + l] if add else nearest(y, cell[r * L + l])
 
 
 def taps(x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, n: int, add: int, op: int) -> None:
@@ -67,6 +68,6 @@ def taps(x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any,
 
     op 0: w x, 1: v |x - w|, 2: v (x - w)^2, and where all v are 1 (v[0] alone is read) 3: |x - w|, 4: (x - w)^2.
     """
-    size = simd.block(x.itemsize)
-    cell = np.empty(len(size.lanes) * len(size.wide), x.dtype)
+    size = simd.block(w.itemsize)
+    cell = np.empty(len(size.lanes) * len(size.wide), w.dtype)
     spread(x, w.ravel(), v.ravel(), y, at, to, base, step, off, n, add, cell, simd.OPS[op], size.lanes, size.wide)
