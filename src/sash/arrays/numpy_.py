@@ -26,6 +26,10 @@ MANY = 6
 """Axes with more runs than this are read through an index map instead of run by run."""
 
 
+LITTLE = 1 << 12
+"""Arrays of up to so many samples are extended by one look-up."""
+
+
 def asarray(name: str, value: object) -> Array:
     """`value` as an array of a number type that sash computes with (no copy if it is one)."""
     if type(value) is np.ndarray:
@@ -84,9 +88,30 @@ def fill(x: Array, axes: Sequence[Axis], dtype: str, cval: complex) -> Array:
     if all([a.plain for a in axes]):
         piece = cut(x, [slice(a.start, a.stop) for a in axes])
         return piece if piece.dtype == dtype and piece.dtype.isnative and piece.flags.aligned else piece.astype(dtype)
+    if 0 < x.size <= LITTLE and x.flags.c_contiguous:
+        return _looked_up(x, tuple(axes), dtype, cval)
     tile = np.empty((*x.shape[:2], *(a.stop - a.start for a in axes)), dtype)
     _gather(x, tuple([a.runs(a.start, a.stop) for a in axes]), tile, cval)
     return tile
+
+
+def _looked_up(x: Array, axes: tuple[Axis, ...], dtype: str, cval: complex) -> Array:
+    """The extension of a little x sample by sample: one call, where copies of every part would be nine and more."""
+    shape, at, past = _places(axes)
+    tile = x.reshape(x.shape[0], x.shape[1], -1).take(at, axis=2).astype(dtype, copy=False)
+    if past is not None:
+        tile[:, :, past] = cval
+    return tile.reshape(x.shape[0], x.shape[1], *shape)
+
+
+@lru_cache(maxsize=256)
+def _places(axes: tuple[Axis, ...]) -> tuple[tuple[int, ...], Array, Array | None]:
+    """The tile's shape, which sample each of its positions reads, and which positions read cval (None: none)."""
+    at, past = np.zeros((), np.int64), np.zeros((), bool)
+    for axis in axes:
+        read = index(axis)
+        at, past = np.add.outer(at * axis.n, np.maximum(read, 0)), np.logical_or.outer(past, read < 0)
+    return at.shape, at.reshape(-1), past.reshape(-1) if past.any() else None
 
 
 def _gather(x: Array, runs: Sequence[Sequence[Run]], tile: Array, cval: complex) -> None:

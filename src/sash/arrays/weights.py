@@ -32,7 +32,7 @@ class Weights:
     """(O,), added to every output."""
     gate: Array | None = None
     """(N, *K, *out), int8: which plane each tap of each output reads, -1 none; `array` is (L, O, C/G, *K) then."""
-    kept: dict[Any, Any] = field(default_factory=dict)
+    kept: dict[Any, Any] = field(default_factory=dict, init=False)
     """What methods have made of it, for the next block of the same shape."""
 
     @property
@@ -57,4 +57,6 @@ def sum_of_products(terms: Terms) -> Array:
     if not isinstance(terms[0][0], np.ndarray):
         return sum(reduce(lambda a, b: a[..., None] * b, term) for term in terms)
     wide = [[k.astype(np.int64) if k.dtype.kind in "biu" else k for k in term] for term in terms]
+    if len(wide) == 1:
+        return reduce(lambda a, b: a[..., None] * b, wide[0])
     return np.sum([reduce(np.multiply.outer, term) for term in wide], axis=0)  # type: ignore[no-any-return]

@@ -130,11 +130,13 @@ def _in_place(problem: Problem) -> bool:
 
 def prepare(problem: Problem, weights: Weights, cost: Cost | None) -> tuple[Array, Array | None]:
     """(w, v), each (O, taps) and contiguous; v weighs the differences, None where all weigh 1."""
-    f = family(weights.dense)
-    w = _rows(f.cast(weights.dense, problem.dtype), problem.outputs)
-    if weights.mask is None:
-        return w, None
-    return w, _rows(f.cast(weights.mask, problem.dtype), problem.outputs)
+    key = (NAME, problem.dtype)
+    found: tuple[Array, Array | None] | None = weights.kept.get(key)
+    if found is None:
+        f = family(weights.dense)
+        mask = None if weights.mask is None else _rows(f.cast(weights.mask, problem.dtype), problem.outputs)
+        found = weights.kept[key] = _rows(f.cast(weights.dense, problem.dtype), problem.outputs), mask
+    return found
 
 
 def _rows(w: Array, outputs: int) -> Array:

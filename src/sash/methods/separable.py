@@ -87,7 +87,10 @@ def prepare(problem: Problem, weights: Weights, cost: Cost) -> tuple[bool, Terms
     if problem.home == "cuda":
         f = family(weights.terms[0][0])
         return False, tuple([tuple([f.cast(k, problem.dtype) for k in term]) for term in weights.terms]), []
-    terms = tuple([tuple([np.ascontiguousarray(k, problem.dtype) for k in term]) for term in weights.terms])
+    key = (NAME, problem.dtype)
+    terms: Terms | None = weights.kept.get(key)
+    if terms is None:
+        terms = weights.kept[key] = tuple([tuple([np.ascontiguousarray(k, problem.dtype) for k in term]) for term in weights.terms])
     return fused.takes(problem), terms, []
 
 

@@ -186,9 +186,12 @@ def prepare(problem: Problem, weights: Weights, cost: Cost, phased: bool) -> Spe
     dtype = "float64" if problem.bits else problem.dtype
     w = weights.dense
     key = (tuple(geometry), dtype)
-    if key not in weights.kept:
-        weights.kept[key] = Spectrum(_spectrum(problem, family(w).cast(w, dtype), tuple(geometry)), tuple(geometry), w, dtype)
-    return weights.kept[key]  # type: ignore[no-any-return]
+    found: Spectrum | None = weights.kept.get(key)
+    if found is None:
+        found = Spectrum(_spectrum(problem, family(w).cast(w, dtype), tuple(geometry)), tuple(geometry), w, dtype)
+        if not weights.spread:  # those outlive the call, and spectra are large
+            weights.kept[key] = found
+    return found
 
 
 def _spectrum(problem: Problem, w: Array, geometry: Sequence[Geometry]) -> Array:

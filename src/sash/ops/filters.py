@@ -53,7 +53,9 @@ class Settings(NamedTuple):
             raise ArgumentError(f"separable={self.separable!r} must be True, False or 'auto'.")
         if type(self.cval) not in (int, float):
             self = self._replace(cval=settle_number("cval", self.cval))
-        if type(stride) is type(dilation) is int and axes is self.dtype is None and type(padding) in (int, str):
+        settled = axes is None or (type(axes) is tuple and all([type(a) is int for a in axes]))
+        typed = self.dtype is None or isinstance(self.dtype, np.dtype)
+        if settled and typed and type(stride) is type(dilation) is int and type(padding) in (int, str):
             return self
         return self._replace(
             axes=axes if axes is None or type(axes) is int else ints("axes", axes),

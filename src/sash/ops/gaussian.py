@@ -27,6 +27,9 @@ MOST = 1 << 28
 NOTHING = 1e-15
 """Standard deviations up to this leave an axis alone (as in SciPy)."""
 
+PLAIN = (int, float, type(None))
+"""Types of settings that are kept."""
+
 
 def gaussian_kernel(sigma: Any, *, order: Any = 0, truncate: float = 4.0, size: Any = None) -> Array:
     """The sampled Gaussian of standard deviation sigma, normalised to sum 1, or a derivative of it.
@@ -163,7 +166,13 @@ def _on_tensors(x: Any, sigma: Any, told: dict[str, Any]) -> Any:
 
 
 def _settle_all(sigma: Any, order: Any, truncate: Any, size: Any, count: int) -> tuple[tuple[float, int, int], ...]:
-    """(sigma, order, taps) per axis, checked."""
+    """(sigma, order, taps) per axis, checked; kept for numbers, which are what little calls are given."""
+    plain = type(sigma) in PLAIN and type(order) in PLAIN and type(truncate) in PLAIN and type(size) in PLAIN
+    return (_settled if plain else _settled.__wrapped__)(sigma, order, truncate, size, count)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _settled(sigma: Any, order: Any, truncate: Any, size: Any, count: int) -> tuple[tuple[float, int, int], ...]:
     found = []
     for s, o, k in zip(_each("sigma", sigma, count), _each("order", order, count), _each("size", size, count), strict=True):
         settled = _settle(s, o, truncate, k)

@@ -33,6 +33,7 @@ ENGINE = 24 << 20
 """Bytes that the engine may use within all blocks that are being made, unless told otherwise."""
 
 EPS = float(np.finfo(np.float64).eps)
+ONE = np.ones(())
 
 SPREAD, MASKED_SPREAD = 1e6, 1e4
 """Largest sample of a block, in units of the typical one, up to which transforms are used: their error is eps times
@@ -105,17 +106,24 @@ class Template(NamedTuple):
 
 
 def _template(metric: str, t: Array, m: Array) -> Template:
-    weights = np.broadcast_to(m.astype(np.float64), t.shape)
     inner = tuple(range(1, t.ndim))
+    if not m.ndim:
+        dense, size, each = t.astype(np.float64), float(t[0].size), (len(t), *[1] * (t.ndim - 1))
+        mean = np.zeros(each) if metric == "ncc" else dense.sum(axis=inner, keepdims=True) / size
+        dense -= mean
+        power = np.einsum("oi,oi->o", *[dense.reshape(len(t), -1)] * 2)
+        power[power <= size * (8 * EPS * mean.reshape(-1)) ** 2] = 0
+        return Template(dense, mean, ONE, False, False, np.full(len(t), size), power, Weights(dense), Weights(ONE))
+    weights = np.broadcast_to(m.astype(np.float64), t.shape)
     n = weights.sum(axis=inner, keepdims=True)
     dense = t.astype(np.float64)
     mean = np.zeros_like(n) if metric == "ncc" else (weights * dense).sum(axis=inner, keepdims=True) / n
     dense = dense - mean
     power = (weights * dense**2).sum(axis=inner, keepdims=True)
     power[power <= n * (8 * EPS * mean) ** 2] = 0  # all that is left of a constant template is rounding
-    alike = m.ndim > 0 and bool((weights == weights[:, :1]).all())
+    alike = bool((weights == weights[:, :1]).all())
     mask = Weights(weights[:, :1] if alike else weights)
-    return Template(dense, mean, weights, m.ndim > 0, alike, n.reshape(-1), power.reshape(-1), Weights(weights * dense), mask)
+    return Template(dense, mean, weights, True, alike, n.reshape(-1), power.reshape(-1), Weights(weights * dense), mask)
 
 
 def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, method: str, max_memory: int | None) -> Array:
@@ -246,9 +254,15 @@ def _level(block: Array, middle: bool) -> tuple[float, float]:
     some = some[np.isfinite(some)]
     if not some.size:
         return 0.0, 0.0
-    centre = float(np.median(some)) if middle else 0.0
+    centre = _middle(some) if middle else 0.0
     some = np.abs(some - centre)
-    return centre, float(np.mean(np.minimum(some, 3 * np.median(some))))
+    return centre, float(np.minimum(some, 3 * _middle(some)).sum()) / some.size
+
+
+def _middle(values: Array) -> float:
+    """The upper median."""
+    half = values.size // 2
+    return float(np.partition(values, half)[half])
 
 
 def _along(values: Array, like: Array) -> Array:

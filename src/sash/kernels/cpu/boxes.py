@@ -8,6 +8,7 @@ Source: van Herk 1992, doi:10.1016/0167-8655(92)90069-C (there for minima).   Im
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def boxes(x: Any, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         if k == stride == 1:
             continue
         shape = list(done.shape)
-        outer, n, inner = int(np.prod(shape[: lead + i])), shape[lead + i], int(np.prod(shape[lead + i + 1 :]))
+        outer, n, inner = prod(shape[: lead + i]), shape[lead + i], prod(shape[lead + i + 1 :])
         shape[lead + i] = (n - k) // stride + 1
         y = np.empty(shape, done.dtype)
         if inner == 1:
