@@ -14,6 +14,7 @@ import pytest
 from sash.kernels.cpu import simd
 from sash.kernels.cpu.ends import ends
 from sash.kernels.cpu.rows import column, rows
+from sash.kernels.cpu.split import split
 from sash.kernels.cpu.taps import taps
 
 TYPES = ["float32", "float64", "int64"]
@@ -286,3 +287,17 @@ def test_columns_of_small_integers(kind):
     zero = np.zeros(1, np.int64)
     column(x.reshape(-1), k, y.reshape(-1), zero, zero, np.arange(40) * 300, 300, 34, 300, 0)
     np.testing.assert_array_equal(y, wanted)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "uint8", "int16"])
+@pytest.mark.parametrize("s", [2, 3, 4])
+def test_rows_are_dealt_out_to_phases(kind, s):
+    rng = np.random.default_rng(s)
+    for n in (1, s, 31, 64 * s, 64 * s + 1, 201):
+        x = values(rng, 5 * (n + 3), "int64").astype(kind)
+        length = -(-n // s)
+        y = np.full((5, s, length), 777, "float64" if kind == "float64" else "float32")
+        split(fenced(x) if x.dtype.kind == "f" else x, y.reshape(-1), np.arange(5) * (n + 3), n, s, length)
+        for t in range(n):
+            np.testing.assert_array_equal(y[:, t % s, t // s], x.reshape(5, n + 3)[:, t])
+        assert (y.reshape(5, -1) == 777).sum() == 5 * (s * length - n)

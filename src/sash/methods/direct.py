@@ -33,6 +33,9 @@ WORK, PIECES = 1 << 24, 32
 
 _ONES = {np.dtype(name).char: np.ones(1, name) for name in EXACT_BITS}
 
+SHUFFLED = (2, 3, 4)
+"""Strides whose rows are dealt out by shuffles."""
+
 SMALL = 1 << 14
 """Problems that read fewer samples than this are one block."""
 
@@ -45,7 +48,9 @@ def refuses(problem: Problem) -> str:
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item = problem.itemsize
-    tile = problem.tile(max(int(min(machine.cache / 2, limit / 2) / item), 1))
+    # A strided block is dealt out once and read once: calls cost more than leaving the second-level cache.
+    room = machine.cache * 2 if problem.axes[_last(problem.axes)].stride > 1 else machine.cache / 2
+    tile = problem.tile(max(int(min(room, limit / 2) / item), 1))
     last = _last(problem.axes)
     inner, edges = problem.frame(STRIP) if _in_place(problem) and not _little(problem) else (None, [problem.whole])
     cut = inner is None and not _little(problem)  # into tiles, which read some samples more than once
@@ -163,7 +168,7 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array | None, y: Array) ->
         tile = np.ascontiguousarray(tile)
     target = y if how.in_place else np.empty(y.shape, w.dtype)
     if problem.axes[how.last].stride > 1:
-        tile = _phases(tile, problem.axes[how.last], how.last)
+        tile = _phases(tile, problem.axes[how.last], how.last, w.dtype)
     t = how.tables or _tables(*how.geometry)
     op = REDUCTIONS.index(problem.reduce)
     if v is None:
@@ -242,16 +247,22 @@ def _shares_rows(axes: tuple[Axis, ...]) -> bool:
     return axes[last].stride == 1 and last > 0 and axes[last - 1].stride == axes[last - 1].dilation == 1 and axes[last - 1].size > 1
 
 
-def _phases(tile: Array, axis: Axis, last: int) -> Array:
-    """(..., T, *c) to (..., stride, ceil(T/stride), *c): samples that one tap reads become neighbours."""
+def _phases(tile: Array, axis: Axis, last: int, kind: Any) -> Array:
+    """(..., T, *c) to (..., stride, ceil(T/stride), *c), as `kind`: samples that one tap reads become neighbours."""
     s, at = axis.stride, last + 2
-    length = -(-tile.shape[at] // s)
-    split = np.empty((*tile.shape[:at], s, length, *tile.shape[at + 1 :]), tile.dtype)
+    n, length = tile.shape[at], -(-tile.shape[at] // s)
+    phases = np.empty((*tile.shape[:at], s, length, *tile.shape[at + 1 :]), kind)
+    if s in SHUFFLED and kind != np.int64 and prod(tile.shape[at + 1 :]) == 1 and tile.strides[at] == tile.itemsize:
+        from sash.kernels.cpu.split import split
+
+        rows = _offsets([(m, step // tile.itemsize) for m, step in zip(tile.shape[:at], tile.strides[:at], strict=True)])
+        split(flat(tile), phases.reshape(-1), rows, n, s, length)
+        return phases
     lead: Any = (slice(None),) * at
-    for p in range(min(s, tile.shape[at])):
+    for p in range(min(s, n)):
         phase = tile[(*lead, slice(p, None, s))]
-        split[(*lead, p, slice(0, phase.shape[at]))] = phase
-    return split
+        phases[(*lead, p, slice(0, phase.shape[at]))] = phase
+    return phases
 
 
 class _Tables(NamedTuple):

@@ -21,7 +21,7 @@ from .simd import put_more, stay_whole, zeros
 PANEL = 1 << 14
 """Bytes of a panel of weights: half of a first-level cache, beside the rows of x and y that pass by."""
 
-CHUNK = 64
+TOGETHER = 64
 """Positions whose outer products are summed in registers."""
 
 HEIGHT = {4: {1: 8, 2: 8, 3: 8, 4: 6}, 2: {1: 8, 2: 6}}
@@ -167,7 +167,7 @@ def weigh(
     size = simd.block(x.itemsize)
     who, O = np.empty(len(at) + 16, np.int32), pitch(O, x.itemsize)
     for first, many, cols, rows in panels(O, x.itemsize):
-        where = (g0, gp, L, C, CHUNK, first, first + many * len(cols) * len(size.lanes), O)
+        where = (g0, gp, L, C, TOGETHER, first, first + many * len(cols) * len(size.lanes), O)
         outer(x, z, gw, gate, at, off, to, shift, who, *where, size.lanes, cols, rows[:C])
 
 
