@@ -66,14 +66,29 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     inputs, outputs = problem.inputs // problem.groups, problem.outputs // problem.groups
     places = problem.batch * problem.groups * prod(problem.out) * spatial
     crew = 0.9 * machine.cores if machine.cores > 1 else 1.0  # PyTorch's own threads
-    if problem.dtype == "float32":
+    if _onednn(problem):
         scratch = (problem.samples + problem.results + problem.taps * problem.outputs) * item
-        work = {"native.float32": places * inputs * _lanes(problem.groups, inputs, outputs) / crew, "native.call": 1}
+        moved = (problem.samples + problem.results) * (THIN if problem.groups == 1 and inputs < 16 and problem.axes[-1].stride == 1 else 1)
+        work = {"native.float32": places * inputs * _lanes(problem.groups, inputs, outputs) / crew, "native.moved": moved / crew, "native.call": 1}
     else:
         scratch = each if spatial > 1 else 0
-        work = {"native.float64": places * inputs * outputs / crew, "native.column": places * inputs / crew, "native.call": 1}
+        work = {f"native.{problem.dtype}": places * inputs * outputs / crew, "native.column": places * inputs / crew, "native.call": 1}
     work["copy.sample"] = padded
     return Cost(work, scratch + padded * item, 0, (problem.batch, *problem.out))
+
+
+THIN = 4
+"""How much more its copies cost where dense problems of fewer than 16 inputs keep their size (measured with PyTorch 2.13)."""
+
+ENOUGH = 20480
+"""Product of the first four extents of x above which PyTorch 2 hands float32 to oneDNN (ConvParams::use_mkldnn)."""
+
+
+def _onednn(problem: Problem) -> bool:
+    """PyTorch hands the problem to oneDNN, whose scratch is blocked copies; else it lays out every window."""
+    wide = all([a.size > 3 for a in problem.axes[-2:]])
+    extents = (problem.batch, problem.inputs, *[a.stop - a.start for a in problem.axes])
+    return problem.dtype == "float32" and (problem.groups > 1 or wide or problem.batch > 1 or prod(extents[:4]) > ENOUGH)
 
 
 def _lanes(groups: int, inputs: int, outputs: int) -> int:
