@@ -29,6 +29,8 @@ class Cost:
     shared: int
     tile: tuple[int, ...]
     note: str = ""
+    parts: int = 1
+    """Pieces of a tile that are transformed side by side."""
 
 
 class Method(Protocol):

@@ -9,12 +9,15 @@ Imports: arrays, SciPy's transforms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import frexp, inf, log2, nan, prod
 from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from sash.arrays import family
 from sash.arrays.numpy_ import Array, cut
@@ -27,6 +30,9 @@ from sash.problem import Problem
 EXACT = 36
 """Integer results of up to this many bits are recovered by rounding: the error of blocks of up to 2**22 samples,
 eps * log2(2**22) * sqrt(2**22) * 2**36 < 1/4 in float64."""
+
+SIDE, SLOW = 8, 2.5
+"""Lines transformed side by side where only one axis is; fewer take so many times as long each."""
 
 TOGETHER = 1 << 16
 """Samples that one call transforms, about, where there are more channels."""
@@ -109,15 +115,21 @@ def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost
         tile = _with_idle(
             problem, (1, *block), folds.keys(), machine.cache / (4 * points * item * (channels * problem.groups + problem.outputs))
         )
-        points *= prod(n for i, n in enumerate(tile) if i - 1 not in folds)
+        idle = prod(n for i, n in enumerate(tile) if i - 1 not in folds)
+        parts = 1
+        if len(folds) == 1 and idle < SIDE and problem.home != "cuda":
+            block, tile, parts = _side_by_side(problem, block, tile, *folds)
+            transform = prod(_length(problem.axes[i], block[i], phased) for i in folds)
+        points = transform * idle * parts
         volume = problem.groups * channels + problem.outputs
         read = problem.groups * channels * (2 if phased else 1)  # samples, and their phases
         scratch = points * item * (read + 3 * _together(problem.groups * channels, points) + 4 * problem.outputs)
         shared = (pairs + 4 * _together(pairs, transform)) * transform * item
         tiles = problem.count(tile)
-        place = "fft" if points * item * 4 < machine.cache else "fft.large"
+        place = "fft" if transform * item * 4 < machine.cache else "fft.large"
+        slow = SLOW if len(folds) == 1 and idle * parts < SIDE else 1.0
         work = {
-            f"{place}.{dtype}": (tiles * volume * points + pairs * transform) * log2(max(transform, 2)),
+            f"{place}.{dtype}": (tiles * volume * points * slow + pairs * transform) * log2(max(transform, 2)),
             f"fft.multiply.{dtype}": tiles * pairs * points,
             "fft.call": tiles * (2 * pairs - 1),
             "split.sample": problem.samples if phased else 0,
@@ -125,13 +137,23 @@ def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost
             "fft.block": tiles + 1,  # and one for the kernel
         }
         seconds = machine.seconds(work)
-        found = Cost(work, scratch, shared, tile, "x".join(str(_length(problem.axes[i], block[i], phased)) for i in folds))
+        note = "x".join(str(_length(problem.axes[i], block[i], phased)) for i in folds) + (f", {parts} side by side" if parts > 1 else "")
+        found = Cost(work, scratch, shared, tile, note, parts)
         fits = scratch + shared <= limit
         rank = (fits, -seconds if fits else -float(scratch + shared), found)
         if best is None or rank[:2] > best[:2]:
             best = rank
     assert best is not None
     return best[2]
+
+
+def _side_by_side(problem: Problem, block: tuple[int, ...], tile: tuple[int, ...], i: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """(block, tile of so many of them, how many): lines of one axis, which SciPy makes several of at a time."""
+    out = problem.axes[i].out
+    parts = min(SIDE, -(-out // block[i]))
+    whole = -(-out // -(-out // (parts * block[i])))
+    each = -(-whole // parts)
+    return (*block[:i], each, *block[i + 1 :]), (*tile[: i + 1], whole, *tile[i + 2 :]), parts
 
 
 def _together(count: int, points: int) -> int:
@@ -156,11 +178,11 @@ def _candidates(axis: Axis, s: int, reach: int, stride: int) -> list[int]:
     return sorted(found)
 
 
-def _with_idle(problem: Problem, block: tuple[int, ...], folded: object, room: float) -> tuple[int, ...]:
+def _with_idle(problem: Problem, block: tuple[int, ...], folded: Collection[int], room: float) -> tuple[int, ...]:
     """The block, with as many positions of the axes that are not transformed as there is room for."""
     tile = list(block)
     for i, n in reversed(list(enumerate((problem.batch, *problem.out)))):
-        if i - 1 not in folded:  # type: ignore[operator]
+        if i - 1 not in folded:
             tile[i] = max(min(n, int(room)), 1)
             room /= tile[i]
     return tuple(tile)
@@ -175,20 +197,24 @@ class Spectrum:
     w: Array
     dtype: str
     """Computed in."""
+    each: int
+    """Outputs of each of the pieces that are transformed side by side; 0: a block is one piece."""
 
 
 def prepare(problem: Problem, weights: Weights, cost: Cost, phased: bool) -> Spectrum:
-    geometry = []
+    geometry, each = [], 0
     for i, axis in enumerate(problem.axes):
         if axis.size > 1:
             s, reach, stride = _fold(axis, phased)
-            geometry.append(Geometry(i, _used(axis, s), s, stride, reach, _length(axis, cost.tile[i + 1], phased)))
+            each = -(-cost.tile[i + 1] // cost.parts)
+            geometry.append(Geometry(i, _used(axis, s), s, stride, reach, _length(axis, each, phased)))
     dtype = "float64" if problem.bits else problem.dtype
     w = weights.dense
-    key = (tuple(geometry), dtype)
+    each = each if cost.parts > 1 else 0
+    key = (tuple(geometry), dtype, each)
     found: Spectrum | None = weights.kept.get(key)
     if found is None:
-        found = Spectrum(_spectrum(problem, family(w).cast(w, dtype), tuple(geometry)), tuple(geometry), w, dtype)
+        found = Spectrum(_spectrum(problem, family(w).cast(w, dtype), tuple(geometry)), tuple(geometry), w, dtype, each)
         if not weights.spread:  # those outlive the call, and spectra are large
             weights.kept[key] = found
     return found
@@ -241,14 +267,41 @@ def _split(x: Array, geometry: Sequence[Geometry]) -> Array:
 
 
 def run(problem: Problem, x: Array, prepared: Spectrum, y: Array, cval: float) -> None:
-    values = prepared.values
     f = family(x)
     tile = f.fill(x, problem.axes, prepared.dtype, cval)
     tile = cut(tile, [slice(None, None, a.stride if a.size == 1 else 1) for a in problem.axes])
-    result = _apply(problem, tile, values, prepared.geometry)
-    if not f.lib.isfinite(result.sum()):
-        result = _repair(problem, tile, prepared)
+    if prepared.each:
+        (g,) = prepared.geometry
+        pieces, inner = _pieces(problem, tile, g.axis, prepared.each)
+        aside = replace(prepared, geometry=(replace(g, axis=g.axis + 1),), w=prepared.w[:, :, None])
+        result = f.lib.moveaxis(_sound(inner, pieces, aside), 2, g.axis + 2)
+        shape = (*result.shape[: g.axis + 2], -1, *result.shape[g.axis + 4 :])
+        result = cut(result.reshape(shape), [slice(0, n) for n in problem.out])
+    else:
+        result = _sound(problem, tile, prepared)
     f.give(result, y)
+
+
+def _pieces(problem: Problem, tile: Array, i: int, each: int) -> tuple[Array, Problem]:
+    """Pieces of `each` outputs along axis i, as an axis of their own in front, and the problem of them."""
+    axis, at = problem.axes[i], i + 2
+    count, length = -(-axis.out // each), (each - 1) * axis.stride + axis.reach
+    missing = (count * each - axis.out) * axis.stride
+    if missing:
+        wide = np.zeros((*tile.shape[:at], tile.shape[at] + missing, *tile.shape[at + 1 :]), tile.dtype)
+        cut(wide, [slice(0, n) for n in tile.shape[2:]])[...] = tile
+        tile = wide
+    shape = (*tile.shape[:2], count, *tile.shape[2:at], length, *tile.shape[at + 1 :])
+    steps = (*tile.strides[:2], each * axis.stride * tile.strides[at], *tile.strides[2:])
+    line = axis._replace(n=length, start=0, stop=length)
+    axes = (Axis(count, 1, 1, 1, 0, count, "zero"), *problem.axes[:i], line, *problem.axes[i + 1 :])
+    return as_strided(tile, shape, steps, writeable=False), problem._replace(axes=axes)
+
+
+def _sound(problem: Problem, tile: Array, prepared: Spectrum) -> Array:
+    """The block, its NaN and infinities where they belong."""
+    result = _apply(problem, tile, prepared.values, prepared.geometry)
+    return result if family(tile).lib.isfinite(result.sum()) else _repair(problem, tile, prepared)
 
 
 def _apply(problem: Problem, tile: Array, values: Array, geometry: Sequence[Geometry]) -> Array:
