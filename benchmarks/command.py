@@ -13,12 +13,15 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from benchmarks import machine, peers, report, results, scratch
+from benchmarks import machine, peers, report, results
+from benchmarks.scratch import LEAST, Scale
 from benchmarks.suites import STARTED, SUITES, TIMED, cells, start
-from benchmarks.trial import OURS, Cell, Limits, Outcome, attempt
+from benchmarks.trial import OURS, Cell, Entry, Limits, Outcome, attempt
 
 HERE = Path(__file__).parent
 WRONG, UNKNOWN = 1, 2
+BUSY = 0.25
+"""Load for each core, over the last minute, from which times are not to be trusted."""
 REGRET = "regret"
 """Not a suite: sash beside itself, with options of its own."""
 
@@ -38,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
         "--rounds", type=int, metavar="N", help="rounds of each contender (default: 5 to 25 as time allows, fewer for slow ones)"
     )
     p.add_argument("--patience", type=float, metavar="S", help="seconds that one call of a peer may take about (default 3; 60 with --all)")
-    p.add_argument("--memory", action="store_true", help="peak scratch too: one more process for each contender")
+    scratch_ = p.add_mutually_exclusive_group()
+    scratch_.add_argument("--memory", action="store_true", help="peak scratch of everyone (default: of sash and of the fastest peer)")
+    scratch_.add_argument("--no-memory", action="store_true", help="of nobody: saves a process for each reading")
     p.add_argument(
         "--out",
         type=Path,
@@ -80,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = tuple(asked.peer or peers.PEERS)
     peak = machine.peak()
     told["peak_multiply_adds"] = peak
-    print("\n".join(heading(told, names)))
+    print("\n".join(heading(asked, told, names)))
     wrong = False
     for suite in suites:
         wrong |= started(asked, told) if suite == STARTED else timed(suite, asked, told, names, peak)
@@ -90,13 +95,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def timed(suite: str, asked: argparse.Namespace, told: dict[str, Any], names: tuple[str, ...], peak: float) -> bool:
     """Run, print and write one suite; whether sash was wrong anywhere."""
     limits = Limits(asked.rounds, patience=asked.patience or (60.0 if asked.all else 3.0))
-    outcomes = []
-    for cell in chosen(cells(suite), asked):
-        outcome = attempt(suite, cell, names, limits)
-        if asked.memory:
-            outcome = weighed(outcome)
-        print("\n".join(report.lines(outcome, peak)), flush=True)
-        outcomes.append(outcome)
+    outcomes, without = [], 0
+    with Scale() as scale:
+        for cell in chosen(cells(suite), asked):
+            if getattr(cell.job, "tensors", False) and not peers.opened("torch"):
+                without += 1
+                continue
+            outcome = attempt(suite, cell, names, limits)
+            if not asked.no_memory:
+                outcome = weighed(outcome, scale, everyone=asked.memory)
+            print("\n".join(report.lines(outcome, peak)), flush=True)
+            outcomes.append(outcome)
+    if without:
+        print(f"\n{suite}: {without} cells are left out: their tensors need PyTorch.")
+    if not outcomes and without:
+        return False
     if not outcomes:
         print(f"\n{suite}: no cell of this run has {asked.cell!r} in its name; --all has more of them.")
         return False
@@ -130,18 +143,26 @@ def chosen(all_cells: Sequence[Cell], asked: argparse.Namespace) -> Iterator[Cel
     return (c for c in all_cells if c.when in kinds and (not asked.cell or asked.cell in c.name))
 
 
-def weighed(outcome: Outcome) -> Outcome:
-    """The same with the scratch of everyone who was timed."""
-    entries = (replace(e, scratch=scratch.taken(outcome.suite, outcome.name, e.name, e.peer)) if e.times else e for e in outcome.entries)
-    return replace(outcome, entries=tuple(entries))
+def weighed(outcome: Outcome, scale: Scale, everyone: bool) -> Outcome:
+    """The same with the scratch of everyone who was timed; or of sash and the fastest peer, where arrays are large enough to tell."""
+    best = outcome.best()
+    wanted = {e.name for e in outcome.entries} if everyone else {OURS, best[0] if best else ""} if outcome.size >= LEAST else set()
+
+    def taken(e: Entry) -> int | None:
+        return scale.taken(outcome.suite, outcome.name, e.name, e.peer) if e.times and e.name in wanted else None
+
+    return replace(outcome, entries=tuple(replace(e, scratch=taken(e)) for e in outcome.entries))
 
 
-def heading(told: dict[str, Any], names: tuple[str, ...]) -> Iterator[str]:
+def heading(asked: argparse.Namespace, told: dict[str, Any], names: tuple[str, ...]) -> Iterator[str]:
     """Where this is, and who takes part."""
     yield f"{told['processor']}, {told['cores']} cores, Python {told['python']}, {told['date']}"
+    if told["load"] > told["cores"] * BUSY:
+        yield f"The load is {told['load']:.1f}: something else runs, and times will be off."
     yield from wrap(", ".join(f"{name} {number}" for name, number in told["versions"].items()), report.WIDTH)
     yield f"Peak {told['peak_multiply_adds'] / 1e9:.0f}·10⁹ float32 multiply-adds a second (a matrix product)."
-    yield f"After each time: its spread, and its ratio to that of {OURS}."
+    scratch = "" if asked.no_memory else ", peak scratch" if asked.memory else ", peak scratch (of the fastest)"
+    yield f"Columns: time, spread, ratio to {OURS}'s time{scratch}."
     for name in names:
         if not peers.opened(name):
             yield f"{name} is left out: pip install {peers.PEERS[name].package}"

@@ -5,6 +5,7 @@ Imports: NumPy only; versions are read from what is installed, without loading i
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from datetime import datetime
@@ -27,6 +28,7 @@ def record() -> dict[str, Any]:
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "processor": processor(),
         "cores": CORES,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
         "platform": platform.platform(),
         "python": sys.version.split()[0],
         "versions": {name: found for name in packages() if (found := installed(name))},

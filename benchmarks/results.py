@@ -11,14 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import geometric, over_peers
+from benchmarks.report import beside, geometric, over_peers
 from benchmarks.suites.start import Wait
 from benchmarks.trial import Entry, Outcome
 
 
 def entry(e: Entry) -> dict[str, Any]:
     """A contender; seconds only where it is right."""
-    told = {k: v for k, v in asdict(e).items() if k != "times" and v not in ("", None)}
+    told = {k: v for k, v in asdict(e).items() if k != "times" and v not in ("", None) and v is not False}
     if e.times:
         told |= {"median": e.times.median, "least": e.times.least, "spread": e.times.spread, "seconds": list(e.times.seconds)}
     return told
@@ -32,12 +32,22 @@ def timed(machine: dict[str, Any], suite: str, outcomes: Sequence[Outcome]) -> d
         "machine": machine,
         "won": sum(ratio >= 1 for ratio in best),
         "lost": sum(ratio < 1 for ratio in best),
-        "geometric_means": {name: geometric([theirs / mine for theirs, mine in pairs]) for name, pairs in over_peers(outcomes).items()},
+        "geometric_means": means(over_peers(outcomes)),
+        "references": means(beside(outcomes)),
         "cells": [
-            {"name": o.name, "copy": o.copy, "work": o.work, "ratios": o.ratios(), "contenders": [entry(e) for e in o.entries]}
+            {
+                **{k: v for k in ("name", "group", "copy", "work") if (v := getattr(o, k)) != ""},
+                "ratios": o.ratios(),
+                "contenders": [entry(e) for e in o.entries],
+            }
             for o in outcomes
         ],
     }
+
+
+def means(pairs: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
+    """Of each peer's times divided by sash's."""
+    return {name: geometric([theirs / mine for theirs, mine in each]) for name, each in pairs.items()}
 
 
 def started(machine: dict[str, Any], suite: str, waits: Sequence[Wait]) -> dict[str, Any]:

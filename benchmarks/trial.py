@@ -6,7 +6,7 @@ Imports: clock, peers, truth, way; what is timed decides what else is loaded.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import clock, peers
 from benchmarks.clock import Times
 from benchmarks.jobs import Job
-from benchmarks.truth import Truth
+from benchmarks.truth import Together, Truth
 from benchmarks.way import Way
 
 OURS = "sash"
@@ -23,11 +23,12 @@ COPY = "copy"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A job with a name; `when`: in every run, with --all, or with --large only."""
+    """A job with a name; `when`: in every run, with --all, or with --large only; `group`: those that are summed up together."""
 
     name: str
     job: Job
     when: Literal["quick", "all", "large"] = "all"
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Entry:
     refusal: str = ""
     note: str = ""
     scratch: int | None = None
+    reference: bool = False
+    """Not a contender: less than the job, as a mark to measure by."""
 
     @property
     def wrong(self) -> bool:
@@ -57,6 +60,10 @@ class Outcome:
     entries: tuple[Entry, ...]
     copy: float
     work: float
+    kind: str = ""
+    group: str = ""
+    size: int = 0
+    """Bytes of the data."""
 
     @property
     def ours(self) -> Entry:
@@ -64,8 +71,15 @@ class Outcome:
 
     def ratios(self) -> dict[str, float]:
         """Time of each right peer divided by sash's; empty where sash is wrong."""
+        return self._over(False)
+
+    def references(self) -> dict[str, float]:
+        """The same of what is no contender."""
+        return self._over(True)
+
+    def _over(self, reference: bool) -> dict[str, float]:
         mine = self.ours.times
-        return {e.name: e.times.median / mine.median for e in self.entries[1:] if e.times} if mine else {}
+        return {e.name: e.times.median / mine.median for e in self.entries[1:] if e.times and e.reference == reference} if mine else {}
 
     def best(self) -> tuple[str, float] | None:
         """The fastest peer, and its time divided by sash's."""
@@ -99,7 +113,9 @@ def attempt(suite: str, cell: Cell, names: tuple[str, ...], limits: Limits) -> O
     took: dict[str, float] = {}
     for peer, way in contenders(job, given, names):
         if way.seconds > limits.patience:
-            entries[way.name] = Entry(way.name, peer, refusal=f"not run: about {way.seconds:.0f} s a call", note=way.note)
+            way = replace(way, refusal=f"not run: about {way.seconds:.0f} s a call")
+        if way.refusal:
+            entries[way.name] = Entry(way.name, peer, refusal=way.refusal, note=way.note)
             continue
         entry, seconds = checked(peer, way, truth)
         entries[way.name] = entry
@@ -111,13 +127,13 @@ def attempt(suite: str, cell: Cell, names: tuple[str, ...], limits: Limits) -> O
     times = clock.in_turns(runs, took, limits.budget, limits.rounds)
     copy = times.pop(COPY).median if given else 0.0
     for name, found in times.items():
-        e = entries[name]
         whole = Times(tuple(s / right[name].part for s in found.seconds))
-        entries[name] = Entry(e.name, e.peer, whole, e.error, e.allowed, note=e.note)
-    return Outcome(suite, cell.name, tuple(entries.values()), copy, job.work())
+        entries[name] = replace(entries[name], times=whole)
+    size = sum(a.nbytes for a in given if isinstance(a, np.ndarray))
+    return Outcome(suite, cell.name, tuple(entries.values()), copy, job.work(), job.kind, cell.group, size)
 
 
-def checked(peer: str, way: Way, truth: Truth) -> tuple[Entry, float]:
+def checked(peer: str, way: Way, truth: Truth | Together) -> tuple[Entry, float]:
     """The first call, which also warms up, against the truth; and the seconds of a call."""
     try:
         answer, seconds = clock.once(way.run)
@@ -127,7 +143,8 @@ def checked(peer: str, way: Way, truth: Truth) -> tuple[Entry, float]:
         reason = str(failed).strip().splitlines()[-1] if str(failed).strip() else type(failed).__name__
         return Entry(way.name, peer, refusal=f"failed: {reason}", note=way.note), 0.0
     right = way.truth() if way.truth else truth
-    return Entry(way.name, peer, error=right.error(answer), allowed=right.allowed * way.slack, note=way.note), seconds
+    entry = Entry(way.name, peer, error=right.error(answer), allowed=right.allowed * way.slack, note=way.note, reference=way.reference)
+    return entry, seconds
 
 
 def copying(x: Any) -> tuple[Any, float]:

@@ -44,11 +44,26 @@ class Truth:
         return worst if np.isfinite(worst) else float("inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """The truths of a call with several results: its error is the worst of them, each in units of what it may be."""
+
+    parts: tuple[Truth, ...]
+    allowed: float = 1.0
+
+    def error(self, found: Any) -> float:
+        if not isinstance(found, tuple) or len(found) != len(self.parts):
+            return float("inf")
+        return max(part.error(each) / part.allowed for part, each in zip(self.parts, found, strict=True))
+
+
 def positions(shape: tuple[int, ...], seed: int = 0) -> tuple[Array, ...]:
-    """Corners, and places drawn at random, as one index array per axis."""
+    """Corners, and places drawn at random, every other one moved to a border, as one index array per axis."""
     rng = np.random.default_rng(seed)
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij"), -1).reshape(-1, len(shape))
     drawn = rng.integers(0, shape, (SAMPLES, len(shape)))
+    moved = rng.integers(0, len(shape), SAMPLES // 2)
+    drawn[: len(moved)][np.arange(len(moved)), moved] = rng.integers(0, 2, len(moved)) * (np.array(shape)[moved] - 1)
     return tuple(np.concatenate((corners, drawn)).T)
 
 

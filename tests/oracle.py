@@ -188,11 +188,13 @@ def score(window, template, weights, metric, data_range):
 def similarity(image, template, metric="sad", *, stride=1, channel_axis=None, mask=None, data_range=1.0, bank=False):
     """Score every window by itself, in float64, by loops.
 
-    image (*B, *S)   template (*K)   score (*B, *O); a bank (M, *K) gives (M, *B, *O).
+    image (*B, *S)   template (*K)   score (*B, *O); a bank (M, *K) gives (*B, M, *O).
     """
     if bank:
-        rest = {"stride": stride, "channel_axis": channel_axis, "mask": mask, "data_range": data_range}
-        return np.stack([similarity(image, t, metric, **rest) for t in template])
+        rest = {"stride": stride, "channel_axis": channel_axis, "data_range": data_range}
+        masks = [mask if np.ndim(mask) < np.ndim(template) else mask[i] for i in range(len(template))]
+        each = [similarity(image, t, metric, mask=m, **rest) for t, m in zip(template, masks, strict=True)]
+        return np.stack(each, axis=np.ndim(image) - np.ndim(template[0]))
     image, template = np.asarray(image, np.float64), np.asarray(template, np.float64)
     weights = np.ones(template.shape) if mask is None else np.broadcast_to(np.asarray(mask, np.float64), template.shape)
     if channel_axis is not None:  # channels last in both, where they are part of every window

@@ -1,63 +1,27 @@
-"""Maps of which method wins: what is measured, kept, drawn and written, on tiny grids and a clock that is told the time."""
+"""Maps of which method wins: what is measured, kept and refused, on tiny grids and a clock that is told the time."""
 
 from __future__ import annotations
 
-import csv
-import json
-import os
-import sys
-from pathlib import Path
-from xml.etree import ElementTree
+from functools import partial
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 
+import clock
 import sash
-from sash import crossovers, methods, plots, timings, trials
+from clock import SECONDS, SMALL
+from sash import crossovers, timings, trials
 from sash.ops.explain import VERBS
-
-SMALL = {"budget": 0.001}
-
-
-class Clock:
-    """A clock that moves only when a method is run: each takes the seconds it is given, or ends in its error."""
-
-    def __init__(self, takes: dict[str, float | BaseException]) -> None:
-        self.now, self.takes, self.calls = 0.0, takes, []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def run(self, method: str) -> None:
-        self.calls.append(method)
-        took = self.takes[method]
-        if isinstance(took, BaseException):
-            raise took
-        self.now += took
 
 
 @pytest.fixture
 def clocked(monkeypatch: pytest.MonkeyPatch):
-    def start(**takes: float | BaseException) -> Clock:
-        clock = Clock(takes)
-        monkeypatch.setattr(timings, "perf_counter", clock)
-        monkeypatch.setattr(trials.Trial, "runs", lambda self: clock.run)
-        return clock
-
-    return start
-
-
-SECONDS = {"direct": 2.0, "fft": 3.0, "gemm": 1.0, "shift_add": 4.0}
-"""What the faked methods take."""
+    return partial(clock.start, monkeypatch)
 
 
 @pytest.fixture
-def faked(clocked, monkeypatch: pytest.MonkeyPatch) -> crossovers.Crossover:
-    """A map in which gemm always wins, whatever is predicted, and one cell is impossible."""
-    clocked(**SECONDS)
-    monkeypatch.setattr(timings, "BEHIND", 1e9)
-    return sash.crossover("correlate", [8, 64], [3, 9], methods=list(SECONDS))
+def faked(monkeypatch: pytest.MonkeyPatch) -> crossovers.Crossover:
+    return clock.faked(monkeypatch)
 
 
 # --- what is measured --------------------------------------------------------------------------------------------------
@@ -148,27 +112,27 @@ def test_each_takes_the_least_of_its_runs_and_the_winner_is_the_least(faked: cro
 
 
 def test_a_budget_ends_the_runs_of_a_cell(clocked) -> None:
-    clock = clocked(direct=1e-5, fft=3e-5)
+    ticking = clocked(direct=1e-5, fft=3e-5)
     sash.crossover("correlate", [64], [9], methods=["direct", "fft"], budget=2e-4)
-    count = {m: clock.calls.count(m) for m in ("direct", "fft")}
+    count = {m: ticking.calls.count(m) for m in ("direct", "fft")}
     assert count == {"direct": 11, "fft": 4}  # 1e-4 s for each, after one run that is not counted
 
 
 def test_one_run_is_enough_of_what_takes_far_too_long(clocked) -> None:
-    clock = clocked(direct=0.01, fft=60.0)
+    ticking = clocked(direct=0.01, fft=60.0)
     found = sash.crossover("correlate", [64], [9], methods=["direct", "fft"], budget=0.5)
-    assert clock.calls.count("fft") == 2  # the first is not counted: it may have compiled something
+    assert ticking.calls.count("fft") == 2  # the first is not counted: it may have compiled something
     assert found.times["fft"][0][0] == pytest.approx(60)
 
 
 def test_what_is_predicted_far_behind_is_not_run(clocked) -> None:
-    clock = clocked(direct=1.0, fft=1.0, gemm=1.0)
+    ticking = clocked(direct=1.0, fft=1.0, gemm=1.0)
     found = sash.crossover("correlate", [512], [63], methods=["fft", "shift_add"])
     best = found.predicted["fft"][0][0]
     assert found.predicted["shift_add"][0][0] > timings.BEHIND * best
     assert found.states["shift_add"] == (("slow",),)
     assert found.times["shift_add"] == ((None,),)
-    assert set(clock.calls) == {"fft"}
+    assert set(ticking.calls) == {"fft"}
 
 
 def test_a_refusal_while_running_is_kept_as_one(clocked) -> None:
@@ -217,10 +181,10 @@ def test_progress_tells_what_is_left() -> None:
 
 def test_the_estimate_learns(clocked) -> None:
     """A machine far slower than predicted: half-way, the estimate is near what the rest then takes."""
-    clock = clocked(direct=0.5)
+    ticking = clocked(direct=0.5)
     told: list[tuple[float, float]] = []
     sash.crossover(
-        "correlate", [64, 65, 66, 67], [9], methods=["direct"], progress=lambda done, total, left: told.append((clock.now, left))
+        "correlate", [64, 65, 66, 67], [9], methods=["direct"], progress=lambda done, total, left: told.append((ticking.now, left))
     )
     end = told[-1][0]
     assert told[0][1] < 0.1
@@ -299,111 +263,3 @@ def test_refusals_come_before_measuring(case: str, monkeypatch: pytest.MonkeyPat
     with pytest.raises(sash.SashError) as refused:
         sash.crossover(*words, **settings)
     assert said in str(refused.value)
-
-
-# --- files -------------------------------------------------------------------------------------------------------------
-
-
-def test_json_makes_the_record_again(tmp_path: Path) -> None:
-    found = sash.crossover("correlate", [(16, 16, 5), (8, 8, 5)], [(3, 3, 5), (9, 9, 5)], stride=(2, 2, 1), padding="valid", **SMALL)
-    found.save(tmp_path / "map.json")
-    read = json.loads((tmp_path / "map.json").read_text())
-    assert sash.Crossover.from_dict(read) == found
-    assert read["winner"] == [list(row) for row in found.winner]
-    assert read["regret"] == [list(row) for row in found.regret]
-    assert found.settings == {"separable": False, "stride": (2, 2, 1), "padding": "valid"}
-    with pytest.raises(sash.SashError, match="lacks"):
-        sash.Crossover.from_dict({"verb": "correlate"})
-
-
-def test_the_machine_is_told(faked: crossovers.Crossover) -> None:
-    assert faked.machine["cores"] >= 1
-    assert faked.machine["sash"] == sash.__version__
-    assert {"processor", "date", "numpy", "python", "threads"} <= set(faked.machine)
-
-
-def test_csv_has_a_line_per_cell_and_method(tmp_path: Path, faked: crossovers.Crossover) -> None:
-    faked.save(tmp_path / "map.csv")
-    with open(tmp_path / "map.csv", newline="") as file:
-        lines = list(csv.DictReader(file))
-    assert len(lines) == 4 * len(faked.methods)
-    (line,) = [row for row in lines if (row["input"], row["kernel"], row["method"]) == ("64x64", "9x9", "gemm")]
-    assert (line["state"], float(line["seconds"]), line["winner"]) == ("measured", 1.0, "1")
-    assert float(line["predicted"]) == faked.predicted["gemm"][1][1]
-    (line,) = [row for row in lines if (row["input"], row["kernel"], row["method"]) == ("8x8", "9x9", "gemm")]
-    assert (line["state"], line["seconds"], line["winner"]) == ("impossible", "", "0")
-    assert sum(row["chosen"] == "1" for row in lines) == 3
-
-
-def test_pictures_are_whole(tmp_path: Path, faked: crossovers.Crossover) -> None:
-    faked.save(tmp_path / "map.png")
-    faked.save(tmp_path / "map.SVG")
-    assert min(imread(tmp_path / "map.png").shape[:2]) > 300
-    assert ElementTree.parse(tmp_path / "map.SVG").getroot().tag.endswith("svg")
-    with pytest.raises(sash.SashError, match="did you mean"):
-        faked.save(tmp_path / "map.jsn")
-    assert sorted(os.listdir(tmp_path)) == ["map.SVG", "map.png"]
-
-
-def test_files_are_whole_or_as_they_were(tmp_path: Path, faked: crossovers.Crossover, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Torn:
-        def savefig(self, path: Path, **_: object) -> None:
-            path.write_bytes(b"half")
-            raise KeyboardInterrupt
-
-    (tmp_path / "map.png").write_bytes(b"before")
-    monkeypatch.setattr(plots, "draw", lambda found: Torn())
-    with pytest.raises(KeyboardInterrupt):
-        faked.save(tmp_path / "map.png")
-    assert os.listdir(tmp_path) == ["map.png"]
-    assert (tmp_path / "map.png").read_bytes() == b"before"
-
-
-# --- drawing -----------------------------------------------------------------------------------------------------------
-
-
-def everything(figure) -> str:
-    from matplotlib.text import Text
-
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
-
-
-def test_the_drawing_tells_winner_choice_and_regret(faked: crossovers.Crossover) -> None:
-    words = everything(faked.plot())
-    for method in faked.methods:
-        assert method in words
-    for _, _, regret in faked.disagreements:
-        assert f"{regret:.2g}x" in words
-    assert faked.disagreements
-    assert "kernel larger than input" in words
-    assert "too large" not in words
-
-
-def test_the_drawing_labels_what_did_not_fit() -> None:
-    found = sash.crossover("correlate", [32, 4096], [3], memory=5_000_000, **SMALL)
-    assert "too\nlarge" in everything(found.plot())
-
-
-def test_methods_have_colours_of_their_own() -> None:
-    assert len({plots.colour(name) for name in methods.names()}) == len(methods.names())
-
-
-def test_the_choice_is_outlined(faked: crossovers.Crossover) -> None:
-    from matplotlib.colors import same_color
-    from matplotlib.patches import Rectangle
-
-    outlined = [p for p in faked.plot().findobj(Rectangle) if same_color(p.get_edgecolor(), plots.OUTLINE) and not p.get_fill()]
-    assert len([p for p in outlined if p.axes is not None]) == 3  # one per possible cell, in the panel of the chosen method
-
-
-def test_a_map_of_one_cell_and_one_of_none_are_drawn(tmp_path: Path) -> None:
-    sash.crossover("correlate", [(16, 20)], [(3, 5)], **SMALL).save(tmp_path / "one.png")
-    sash.crossover("correlate", [64], [3], memory=1).save(tmp_path / "none.png")
-    assert len(os.listdir(tmp_path)) == 2
-
-
-def test_pictures_without_matplotlib_say_the_cure(faked: crossovers.Crossover, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(sash.SashError, match=r"sash\[plot\]"):
-        faked.plot()
-    faked.to_dict()

@@ -145,6 +145,24 @@ def test_a_bank_is_each_of_its_templates(metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("channel_axis", [None, 0, -1])
+@pytest.mark.parametrize("lead", [(2,), (2, 3)])
+def test_a_bank_on_a_batch(lead, channel_axis, metric):
+    """(*batch, templates, *output extents): each score is that of its image and its template."""
+    rng = np.random.default_rng(18)
+    one, sides = {None: ((3, 2), (9, 8)), 0: ((2, 3, 2), (2, 9, 8)), -1: ((3, 2, 2), (9, 8, 2))}[channel_axis]
+    image, bank, masks = rng.random((*lead, *sides)), rng.random((4, *one)), rng.random((4, *one))
+    for mask in (None, masks[0], masks):
+        found = compare(image, bank, metric, bank=True, stride=(2, 1), channel_axis=channel_axis, mask=mask)
+        assert found.shape == (*lead, 4, 4, 7)
+        for batch in np.ndindex(lead):
+            for t in range(4):
+                weights = mask if mask is None or mask.ndim == len(one) else mask[t]
+                exact = oracle.similarity(image[batch], bank[t], metric, stride=(2, 1), channel_axis=channel_axis, mask=weights)
+                tolerance.check(found[batch][t], exact, slack(image, bank, metric), f"{metric}, image {batch}, template {t}")
+
+
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("ndim", [1, 3])
 def test_lines_and_volumes(metric, ndim):
     rng = np.random.default_rng(7)

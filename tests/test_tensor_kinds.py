@@ -177,6 +177,18 @@ def test_tensors_are_checked_as_arrays_are(name, grad):
     assert isinstance(caught.value, (ValueError, TypeError)) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "cval", "way"),
+    [(torch.uint8, 0.5, "an integer"), (torch.int64, float("nan"), "an integer"), (torch.int32, 1j, "real"), (torch.float32, 1j, "real")],
+)
+def test_a_constant_that_does_not_suit_is_told_the_type_of_x(kind, cval, way):
+    x, w = torch.ones(1, 1, 5, 5, dtype=kind), torch.ones(1, 1, 3, 3, dtype=kind)
+    name = str(kind).removeprefix("torch.")
+    for call in (lambda: sash.conv(x, w, padding=1, cval=cval), lambda: sash.correlate(x[0, 0], w[0, 0], padding=1, cval=cval)):
+        with pytest.raises(sash.SashError, match=f"x is (torch.)?{name} .*; use .*{way}"):
+            call()
+
+
 def test_tensors_without_values_have_shapes():
     x, w = torch.ones(2, 3, 9, 8, device="meta"), torch.ones(4, 3, 3, 3, device="meta")
     assert sash.conv(x, w, padding=1).shape == (2, 4, 9, 8)

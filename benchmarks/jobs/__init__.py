@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Protocol
 
 from benchmarks.jobs.blur import Blur
 from benchmarks.jobs.correlate import Correlate
+from benchmarks.jobs.depth import Depth
 from benchmarks.jobs.little import Split, Taps, Views
 from benchmarks.jobs.match import Match
-from benchmarks.truth import Array, Truth
+from benchmarks.jobs.network import Network
+from benchmarks.truth import Array, Together, Truth
 
-__all__ = ["Blur", "Correlate", "Job", "Match", "Split", "Taps", "Views"]
+__all__ = ["Blur", "Correlate", "Depth", "Job", "Match", "Network", "Split", "Taps", "Views"]
 
 
 class Job(Protocol):
@@ -28,7 +30,7 @@ class Job(Protocol):
     def ours(self, *given: Any) -> Callable[[], Array]:
         """sash's call."""
 
-    def truth(self, *given: Any) -> Truth:
+    def truth(self, *given: Any) -> Truth | Together:
         """The answer."""
 
     def work(self) -> float:

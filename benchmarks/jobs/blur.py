@@ -1,4 +1,4 @@
-"""Gaussian blur of an image, a volume or a line, cut at 4 sigma, the borders mirrored about their edge.
+"""Gaussian blur of an image, a volume or a line, cut at 4 sigma, the borders mirrored about their edge, or zeros outside.
 
 x (*S)   y like x, or of type `result`       Imports: truth, SciPy for the truth.
 """
@@ -13,6 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmarks.truth import Array, Truth, rounding
+
+NDIMAGE = {"symmetric": "reflect", "mirror": "mirror", "constant": "constant"}
+"""Boundaries in SciPy's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Blur:
     """Axes to blur; all of them where none is named."""
     size: int = 0
     """Taps, instead of a cut at 4 sigma."""
+    boundary: str = "symmetric"
+    """In sash's words; peers know "symmetric", "mirror" (about the last sample, not behind it) and "constant" (zeros)."""
 
     def given(self) -> tuple[Any, ...]:
         rng = np.random.default_rng(sum(self.shape))
@@ -42,13 +47,15 @@ class Blur:
 
         (x,) = given
         settings: dict[str, Any] = {"axes": self.blurred, "size": self.size or None, "dtype": self.result or None}
+        settings["boundary"] = self.boundary
         return lambda: sash.gaussian_blur(x, self.sigma, **settings)
 
     def truth(self, *given: Any) -> Truth:
         from scipy import ndimage
 
         (x,) = given
-        values = ndimage.gaussian_filter(x, self.sigma, axes=self.blurred, radius=self.radius, output=np.float64, mode="reflect")
+        settings: dict[str, Any] = {"axes": self.blurred, "radius": self.radius, "mode": NDIMAGE[self.boundary]}
+        values = ndimage.gaussian_filter(x, self.sigma, output=np.float64, **settings)
         return Truth(x.shape, values, self.allowed(x))
 
     def allowed(self, x: Array) -> float:

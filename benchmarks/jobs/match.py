@@ -1,6 +1,6 @@
-"""How alike a template and every window of an image are, by absolute or squared differences or by correlation.
+"""How alike a template and every window of an image or a volume are, by absolute or squared differences or by correlation.
 
-image (C, H, W) or (H, W, C)   template the same with (h, w)   mask (h, w)   score (OH, OW)       Imports: truth.
+image (*N), or with channels first or last   template (*K), the same   mask (*K)   score (*O)       Imports: truth.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from benchmarks.truth import Array, Truth, positions, rounding
 
 SCORE = 1e-4
 """Allowed in a normalised correlation of noise that fills its range."""
+LONGEST, SHARE = 4e9, 3e8
+"""Terms past which slow ways do the first outputs only, and about how many terms those have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,10 @@ class Match:
     """`sash.similarity`."""
 
     kind: ClassVar[str] = "match"
-    image: tuple[int, int]
-    template: tuple[int, int]
+    image: tuple[int, ...]
+    template: tuple[int, ...]
     channels: int = 3
-    """0: a plain image without an axis for them."""
+    """0: a plain image, or a volume, without an axis for them."""
     channel_axis: int = -1
     metric: str = "sad"
     dtype: str = "float32"
@@ -37,8 +39,7 @@ class Match:
         """Image, a piece of it with noise, and the mask or None."""
         rng = np.random.default_rng(sum(self.image) + sum(self.template))
         shape = self.laid(self.image)
-        (h, w), (kh, kw) = self.image, self.template
-        where = self.laid((slice(h // 3, h // 3 + kh), slice(w // 3, w // 3 + kw)), slice(None))
+        where = self.laid(tuple(slice(n // 3, n // 3 + k) for n, k in zip(self.image, self.template, strict=True)), slice(None))
         if self.dtype == "uint8":
             image = rng.integers(0, 256, shape, np.uint8)
             template = image[where] ^ rng.integers(0, 16, image[where].shape, np.uint8)
@@ -68,10 +69,10 @@ class Match:
         m = np.ones(self.template) if mask is None else mask.astype(np.float64)
         m = np.broadcast_to(m[..., None], t.shape)
         span = 255.0 if self.dtype == "uint8" else 1.0
-        over = (0, 1) if per_channel else None
+        over = tuple(range(len(self.template))) if per_channel else None
         pixels = self.last(image)
-        for i, j in zip(at[0] * self.stride, at[1] * self.stride, strict=True):
-            x = pixels[i : i + self.template[0], j : j + self.template[1]].astype(np.float64)
+        for place in zip(*[axis * self.stride for axis in at], strict=True):
+            x = pixels[tuple(slice(i, i + k) for i, k in zip(place, self.template, strict=True))].astype(np.float64)
             if self.metric in ("sad", "ssd"):
                 power = 1 if self.metric == "sad" else 2
                 yield 1 - (m * np.abs(x - t) ** power).sum() / (m.sum() * span**power)
@@ -85,16 +86,27 @@ class Match:
         return float(prod(self.out) * prod(self.template) * max(self.channels, 1))
 
     @property
+    def first(self) -> int:
+        """How many outputs along the first axis the slow ways do: all, or a share."""
+        work = self.work()
+        return self.out[0] if work < LONGEST else max(1, int(self.out[0] * SHARE / work))
+
+    def done(self, count: int) -> dict[str, Any]:
+        """What a way says that does so many of them."""
+        whole, what = self.out[0], "rows" if len(self.out) == 2 else "slices"
+        return {"part": count / whole, "note": "" if count == whole else f"{count} of {whole} {what}, scaled"}
+
+    @property
     def out(self) -> tuple[int, ...]:
         return tuple((n - k) // self.stride + 1 for n, k in zip(self.image, self.template, strict=True))
 
-    def laid(self, plane: tuple[Any, Any], channels: Any = None) -> tuple[Any, ...]:
-        """Two things for the axes of the plane, and one for the channels where they are."""
+    def laid(self, plane: tuple[Any, ...], channels: Any = None) -> tuple[Any, ...]:
+        """Things for the axes that are slid over, and one for the channels where they are."""
         if not self.channels:
             return plane
         extra = self.channels if channels is None else channels
         return (extra, *plane) if self.channel_axis == 0 else (*plane, extra)
 
     def last(self, image: Array) -> Array:
-        """A view as (H, W, C)."""
+        """A view as (*N, C)."""
         return np.moveaxis(image, self.channel_axis, -1) if self.channels else image[..., None]

@@ -39,6 +39,8 @@ PEERS = {
         Peer("simpleitk", "simpleitk", "SimpleITK"),
         Peer("torch", "pytorch", "torch"),
         Peer("unfold", "unfold", "torch"),
+        Peer("monai", "monai_", "monai"),
+        Peer("kornia", "kornia_", "kornia"),
     )
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.jobs import Blur, Correlate, Match, Taps
+from benchmarks.jobs import Blur, Correlate, Match, Network, Taps
 from benchmarks.peers import CORES
 from benchmarks.truth import Array, Truth
 from benchmarks.way import Way
@@ -25,24 +25,24 @@ COLUMNS = 4096
 DEPTH = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U, "float32": cv2.CV_32F, "float64": cv2.CV_64F}
 DIRECT = 11 * 11
 """Taps from which filter2D goes by FFT: integers then come back exact from float64 alone, and only after rounding."""
-EDGE = cv2.BORDER_REFLECT
+EDGES = {"symmetric": cv2.BORDER_REFLECT, "mirror": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT}
 METHODS = {"ssd": cv2.TM_SQDIFF, "ncc": cv2.TM_CCORR_NORMED, "zncc": cv2.TM_CCOEFF_NORMED}
 
 
 def blur(job: Blur, x: Array) -> Iterator[Way]:
-    size = 2 * job.radius + 1
+    size, edge = 2 * job.radius + 1, EDGES[job.boundary]
     if len(job.shape) == 3 and not job.axes:
         flat = np.empty(x.shape, job.kept)  # kept from call to call, as one who has many volumes would
         yield Way("opencv slices + z pass", lambda: volume(job, x, flat), job.work() * 0.3e-9)
     elif len(job.shape) == 1:
-        yield Way("opencv GaussianBlur", lambda: cv2.GaussianBlur(x[None], (size, 1), job.sigma, borderType=EDGE)[0])
+        yield Way("opencv GaussianBlur", lambda: cv2.GaussianBlur(x[None], (size, 1), job.sigma, borderType=edge)[0])
     elif job.kept == job.dtype:
         slack, note = (2.0, "fixed point, up to 2 levels off") if job.whole else (1.0, "")
         run = cv2.GaussianBlur
-        yield Way("opencv GaussianBlur", lambda: run(x, (size, size), job.sigma, borderType=EDGE), slack=slack, note=note)
+        yield Way("opencv GaussianBlur", lambda: run(x, (size, size), job.sigma, borderType=edge), slack=slack, note=note)
         if not job.whole:
             line, depth = job.weights(), DEPTH[job.kept]
-            yield Way("opencv sepFilter2D", lambda: cv2.sepFilter2D(x, depth, line, line, borderType=EDGE))
+            yield Way("opencv sepFilter2D", lambda: cv2.sepFilter2D(x, depth, line, line, borderType=edge))
 
 
 def volume(job: Blur, x: Array, flat: Array) -> Array:
@@ -50,17 +50,17 @@ def volume(job: Blur, x: Array, flat: Array) -> Array:
 
     Threads of ours with one of OpenCV's each: 37 ms for 256³ where OpenCV's own threads took 54 (two cores of an EPYC).
     """
-    line, one, depth = job.weights(), np.ones(1), DEPTH[job.kept]
+    line, one, depth, edge = job.weights(), np.ones(1), DEPTH[job.kept], EDGES[job.boundary]
     y = np.empty(x.shape, job.kept)
     source, target = flat.reshape(len(x), -1), y.reshape(len(x), -1)
 
     def across(share: int) -> None:
         for z in range(share * len(x) // CORES, (share + 1) * len(x) // CORES):
-            cv2.sepFilter2D(x[z], depth, line, line, dst=flat[z], borderType=EDGE)
+            cv2.sepFilter2D(x[z], depth, line, line, dst=flat[z], borderType=edge)
 
     def along(first: int) -> None:
         cut = slice(first, first + COLUMNS)
-        cv2.sepFilter2D(source[:, cut], depth, one, line, dst=target[:, cut], borderType=EDGE | cv2.BORDER_ISOLATED)
+        cv2.sepFilter2D(source[:, cut], depth, one, line, dst=target[:, cut], borderType=edge | cv2.BORDER_ISOLATED)
 
     cv2.setNumThreads(1)
     try:
@@ -106,11 +106,25 @@ def planes(job: Correlate, stack: Array, taps: Array, depth: int) -> Array:
     for z in range(0, reach, job.dilation):
         filtered = cv2.filter2D(stack, depth, taps[z]).reshape(job.shape)
         y += filtered[(slice(z, z + (out - 1) * job.stride + 1, job.stride), *inner)]
-    return y
+    return np.asarray(np.rint(y) if depth == cv2.CV_64F and job.dtype == "uint8" else y)
+
+
+def network(job: Network, x: Array, weight: Array) -> Iterator[Way]:
+    if job.tensors or not job.few or len(job.shape) != 2:
+        return
+
+    def filtered(a: Array, o: int, c: int) -> Array:
+        return np.asarray(cv2.filter2D(a, cv2.CV_32F, weight[o, c], borderType=cv2.BORDER_CONSTANT))
+
+    yield Way("opencv filter2D, by pairs", lambda: job.summed(x, filtered), x.size * job.outputs // job.groups * 5e-9)
 
 
 def match(job: Match, image: Array, template: Array, mask: Array | None) -> Iterator[Way]:
     if job.metric not in METHODS:
+        return
+    if len(job.image) == 3:
+        if job.metric == "ssd" or job.template[0] == 1:
+            yield Way("opencv matchTemplate, slices", lambda: stack(job, image, template, mask), job.work() * 0.1e-9)
         return
     method, count = METHODS[job.metric], template.size
     order = {"image": np.ascontiguousarray(job.last(image)), "template": np.ascontiguousarray(job.last(template))}
@@ -129,6 +143,18 @@ def match(job: Match, image: Array, template: Array, mask: Array | None) -> Iter
     if job.metric == "zncc" and job.channels > 1:
         own, note = lambda: job.truth(image, template, mask, per_channel=True), "each channel loses its own mean"
     yield Way("opencv matchTemplate", run, truth=own, note=note)
+
+
+def stack(job: Match, volume: Array, template: Array, mask: Array | None) -> Array:
+    """Slice by slice; squared differences add up over the template's slices, the correlations do not."""
+    method, s = METHODS[job.metric], job.stride
+    score = np.zeros(job.out, np.float32)
+    for z in range(job.out[0]):
+        for t, slice_ in enumerate(template):
+            weights = None if mask is None else mask[t]
+            score[z] += cv2.matchTemplate(volume[z * s + t], slice_, method, mask=weights)[::s, ::s]
+    weight = float(template.size if mask is None else mask.sum())
+    return score if job.metric != "ssd" else 1 - score * np.float32(1 / (weight * (255.0 if job.dtype == "uint8" else 1.0) ** 2))
 
 
 def taps(job: Taps) -> Iterator[Way]:

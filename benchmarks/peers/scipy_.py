@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import fft, ndimage, signal
 
-from benchmarks.jobs import Blur, Correlate, Taps
+from benchmarks.jobs import Blur, Correlate, Network, Taps
+from benchmarks.jobs.blur import NDIMAGE
 from benchmarks.peers import CORES
 from benchmarks.truth import Array
 from benchmarks.way import Way
@@ -22,7 +23,7 @@ TAP = 1.4e-9
 
 
 def blur(job: Blur, x: Array) -> Iterator[Way]:
-    settings: dict[str, Any] = {"axes": job.blurred, "radius": job.radius, "mode": "reflect"}
+    settings: dict[str, Any] = {"axes": job.blurred, "radius": job.radius, "mode": NDIMAGE[job.boundary]}
 
     def run() -> Array:
         if job.whole:  # an integer output would be cut off after every axis, not rounded
@@ -62,6 +63,23 @@ def correlate(job: Correlate, x: Array, kernel: Array, parts: Any) -> Iterator[W
     if prod(job.shape) > 4096:  # for little ones nobody would
         yield Way("scipy oaconvolve", by_fft(signal.oaconvolve), prod(job.shape) * 200e-9)
         yield Way("scipy fftconvolve", by_fft(signal.fftconvolve), prod(job.shape) * 100e-9)
+
+
+def network(job: Network, x: Array, weight: Array) -> Iterator[Way]:
+    if job.tensors or not job.few:
+        return
+    flipped = np.ascontiguousarray(np.flip(weight, tuple(range(2, weight.ndim))))
+    samples = x.size * job.outputs // job.groups
+
+    def correlated(a: Array, o: int, c: int) -> Array:
+        return np.asarray(ndimage.correlate(a, weight[o, c], mode="constant"))
+
+    def by_fft() -> Array:
+        with fft.set_workers(CORES):
+            return job.summed(x, lambda a, o, c: np.asarray(signal.oaconvolve(a, flipped[o, c], mode="same")))
+
+    yield Way("scipy correlate, by pairs", lambda: job.summed(x, correlated), samples * prod(job.sizes) * TAP)
+    yield Way("scipy oaconvolve, by pairs", by_fft, samples * 100e-9)
 
 
 def taps(job: Taps) -> Iterator[Way]:

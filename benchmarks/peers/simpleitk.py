@@ -25,7 +25,7 @@ RECURSIVE = 2e-2
 
 
 def blur(job: Blur, x: Array) -> Iterator[Way]:
-    if job.axes or job.whole or x.ndim < 2:
+    if job.axes or job.whole or x.ndim < 2 or job.boundary != "symmetric":
         return
     image = sitk.GetImageFromArray(x if x.dtype.kind == "f" else x.astype(np.float32))
 

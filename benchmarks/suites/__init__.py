@@ -5,13 +5,15 @@ Imports: the suites.
 
 from __future__ import annotations
 
-from benchmarks.suites import blur, correlate, similarity, small
+from benchmarks.suites import blur, conv, correlate, depth, similarity, small
 from benchmarks.trial import Cell
 
 TIMED = {
     "blur": blur.CELLS,
     "correlate": correlate.CELLS,
     "similarity": similarity.CELLS,
+    "conv": conv.CELLS,
+    "depth": depth.CELLS,
     "small": small.CELLS,
 }
 """Suites whose cells are jobs that sash and its peers do in turns."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from benchmarks.jobs import Blur, Correlate, Job, Match, Split, Taps, Views
+from benchmarks.jobs import Blur, Correlate, Depth, Job, Match, Network, Split, Taps, Views
 from benchmarks.trial import Cell
 
 QUICK = {(16, 3), (64, 5)}
@@ -24,6 +24,10 @@ def verbs(n: int, k: int) -> Iterator[tuple[str, Job]]:
     for metric in ("sad", "ssd", "ncc", "zncc"):
         yield f"similarity {metric}", Match(shape, size, channels=0, metric=metric)
     yield "windows", Views(shape, k)
+    for kind, tensors in (("NumPy", False), ("PyTorch", True)):
+        yield f"conv 4→8 {kind}", Network(4, 8, shape, k, tensors=tensors)
+        yield f"conv_transpose 4→8 {kind}", Network(4, 8, shape, k, stride=2, transposed=True, tensors=tensors)
+        yield f"conv2_5d 4→8 {kind}", Depth(4, 8, shape, k, tensors=tensors)
 
 
 CELLS = (

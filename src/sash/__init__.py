@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sash.plans import Plan
     from sash.tiles import threads
     from sash.window import Window
+    from sash.wisdom import export_wisdom, forget_wisdom, import_wisdom
 
 __version__ = "0.1.0"
 
@@ -47,8 +48,11 @@ _HOMES = {
     "crossover": "crossovers",
     "depth_planes": "ops.depth",
     "depth_report": "ops.depth",
+    "export_wisdom": "wisdom",
+    "forget_wisdom": "wisdom",
     "gaussian_blur": "ops.gaussian",
     "gaussian_kernel": "ops.gaussian",
+    "import_wisdom": "wisdom",
     "plan": "ops.explain",
     "separable_filter": "ops.correlate",
     "separate": "ops.separation",
@@ -75,8 +79,11 @@ __all__ = [
     "crossover",
     "depth_planes",
     "depth_report",
+    "export_wisdom",
+    "forget_wisdom",
     "gaussian_blur",
     "gaussian_kernel",
+    "import_wisdom",
     "plan",
     "separable_filter",
     "separate",

@@ -30,8 +30,11 @@ from sash.problem import Problem
 from sash.samples import alone, operands, problems
 from sash.tiles import execute, threads
 
-SECONDS = 25.0
-"""That measuring takes at most, about; the fit and the last sample come on top."""
+SECONDS = 18.0
+"""That measuring takes at most, about; the fit, the last sample and what is compiled for the first time come on top."""
+
+COMPILED = 0.05
+"""Seconds that tell a run which compiled, or read what was compiled, from one that was slow."""
 
 LONGEST = 0.025
 """Seconds: a sample that is predicted to take longer is left out."""
@@ -61,6 +64,8 @@ class Sample:
     problem: Problem
     work: Mapping[str, float]
     seconds: float
+    lost: float = 0.0
+    """Seconds that the first run took longer than others, to compile."""
 
 
 def calibrate(*, seconds: float = SECONDS, store: bool = True, progress: Progress | None = None) -> Machine:
@@ -164,6 +169,7 @@ def sampled(
     with threads(1):
         for number, (method, problem) in enumerate(jobs):
             found.append(timed(method, problem, guess, now))
+            start += found[-1].lost
             part = (perf_counter() - start) / seconds
             tell(min(max(part, (number + 1) / len(jobs)), 1.0))
             if part >= 1:
@@ -187,6 +193,7 @@ def timed(method: Method, problem: Problem, guess: Machine, now: Clock) -> Sampl
     plan = planned(method, problem, guess)
     assert plan.chosen.cost is not None
     x, weights, y = operands(problem)
+    first = perf_counter()
     execute(plan, x, weights, y, 0.0)
     times: list[float] = []
     begun = perf_counter()
@@ -196,7 +203,8 @@ def timed(method: Method, problem: Problem, guess: Machine, now: Clock) -> Sampl
         times.append(min(b - a for a, b in zip(start, now(), strict=True)))
         if times[0] > 4 * LONGEST:
             break
-    return Sample(method.NAME, problem, plan.chosen.cost.work, max(min(times), 1e-7))
+    lost = max(begun - first - 3 * min(times), 0.0)
+    return Sample(method.NAME, problem, plan.chosen.cost.work, max(min(times), 1e-7), lost if lost > COMPILED else 0.0)
 
 
 def planned(method: Method, problem: Problem, guess: Machine) -> Plan:

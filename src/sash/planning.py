@@ -9,23 +9,32 @@ from functools import lru_cache
 
 from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, machine
-from sash.methods import METHODS, Cost, Method, named
+from sash.methods import CHOICES, METHODS, Cost, Method, named
 from sash.plans import Candidate, Plan, describe, size
 from sash.problem import Box, Problem
 
 ALONE = 3e-4
 """Seconds of work below which handing blocks to other threads costs more than it gains."""
 
+NEAR = 4.0
+"""A method that is predicted to take at most so many times the best prediction may be the fastest all the same."""
+
+RIVALS = 3
+"""Methods besides the predicted best that are tried, where trying is asked for."""
+
 
 @lru_cache(maxsize=1024)
 def choose(problem: Problem, method: str, max_memory: int | None, workers: int) -> Plan:
-    """The plan for a problem: the fastest willing method within `max_memory` bytes of scratch, or the one asked for."""
+    """The plan for a problem: the fastest willing method within `max_memory` bytes of scratch, or the one asked for.
+
+    "measure" is planned as "auto" is: `rivals` says which others are worth a trial, and `wisdom` how trials went.
+    """
     here = machine("cuda" if problem.home == "cuda" else "numpy")
     limit = float("inf") if max_memory is None else max_memory
     if not problem.results:
         nothing = Candidate(METHODS[0].NAME, 0.0, 0, 1, "", Cost({}, 0, 0, (1,) * (len(problem.axes) + 1)))
         return Plan(describe(problem), problem, nothing.name, "there is nothing to do", (nothing,))
-    if method == "auto":
+    if method in CHOICES:
         candidates = tuple(_ask(m, problem, here, limit, workers) for m in METHODS)
         # Ranked as if all cores took part: another number of threads must not change the method, hence the bits.
         ranked = {m.NAME: _ask(m, problem, here, limit, here.cores).seconds for m in METHODS}
@@ -38,7 +47,9 @@ def choose(problem: Problem, method: str, max_memory: int | None, workers: int) 
                 least.scratch,
             )
         best = min(willing, key=lambda c: ranked[c.name])
-        return Plan(describe(problem), problem, best.name, _reason(best, willing, candidates), candidates, _boxes(problem, best))
+        near = sorted((c.name for c in willing if c is not best and ranked[c.name] <= NEAR * ranked[best.name]), key=ranked.__getitem__)
+        reason, boxes = _reason(best, willing, candidates), _boxes(problem, best)
+        return Plan(describe(problem), problem, best.name, reason, candidates, boxes, tuple(near[:RIVALS]))
     asked = _ask(named(method), problem, here, limit, workers)
     if asked.refusal and asked.cost is None:
         raise ArgumentError(f"method={method!r} cannot do this: {asked.refusal}.")

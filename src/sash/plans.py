@@ -14,7 +14,7 @@ from sash.problem import Box, Problem
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One method's answer: predicted seconds and bytes of scratch, or why not (`refusal`)."""
+    """One method's answer: predicted seconds and bytes of scratch, or why not (`refusal`); seconds `measured` here, if any were."""
 
     name: str
     seconds: float
@@ -22,6 +22,7 @@ class Candidate:
     workers: int
     refusal: str
     cost: Cost | None
+    measured: float | None = None
 
     def beside(self, held: int) -> Candidate:
         """The same where `held` more bytes of scratch are in use."""
@@ -30,7 +31,8 @@ class Candidate:
     def to_dict(self) -> dict[str, Any]:
         if self.refusal:
             return {"name": self.name, "refusal": self.refusal}
-        return {"name": self.name, "seconds": self.seconds, "scratch": self.scratch, "workers": self.workers, "refusal": ""}
+        told = {"name": self.name, "seconds": self.seconds, "scratch": self.scratch, "workers": self.workers, "refusal": ""}
+        return told if self.measured is None else told | {"measured": self.measured}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Plan:
     candidates: tuple[Candidate, ...]
     boxes: tuple[Box, ...] = ()
     """The blocks that will be made one by one; none: the whole at once."""
+    rivals: tuple[str, ...] = ()
+    """Methods whose predictions are so near the chosen one's that method="measure" tries them too."""
 
     @property
     def chosen(self) -> Candidate:
@@ -86,15 +90,18 @@ class Plan:
     def __str__(self) -> str:
         threads = f"{self.workers} thread{'s' if self.workers > 1 else ''}"
         lines = [self.title or describe(self.problem), f"-> {self.method}, {self.reason}; {threads}", ""]
-        lines.append(f"  {'method':<10} {'time':>9} {'scratch':>9}")
+        timed = any([c.measured is not None for c in self.candidates])
+        columns = ("predicted", "measured", "scratch") if timed else ("time", "scratch")
+        lines.append(f"  {'method':<10} {' '.join([f'{column:>9}' for column in columns])}")
         willing = sorted((c for c in self.candidates if c.cost), key=lambda c: c.seconds)
         for c in (*willing, *(c for c in self.candidates if not c.cost)):
             mark = ">" if c.name == self.method else " "
-            if c.cost:
-                note = c.refusal or (f"blocks {c.cost.note}" if c.cost.note[:1].isdigit() else c.cost.note)
-                row = f"{mark} {c.name:<10} {duration(c.seconds):>9} {size(c.scratch):>9}  {note}"
-            else:
-                row = f"{mark} {c.name:<10} {'-':>9} {'-':>9}  {c.refusal}"
+            numbers = [duration(c.seconds), size(c.scratch)] if c.cost else ["-", "-"]
+            if timed:
+                numbers.insert(1, "-" if c.measured is None else duration(c.measured))
+            note = c.cost.note if c.cost else ""
+            note = c.refusal or (f"blocks {note}" if note[:1].isdigit() else note)
+            row = f"{mark} {c.name:<10} {' '.join([f'{number:>9}' for number in numbers])}  {note}"
             lines.append(row.rstrip())
         return "\n".join(lines)
 

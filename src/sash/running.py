@@ -1,25 +1,31 @@
 """The one door: every verb ends here, with a Problem, its operands and the settings.
 
-x (N, C, *S)   weights for w (O, C/G, *K)   y (N, O, *out), written in place       Imports: planning, tiles.
+x (N, C, *S)   weights for w (O, C/G, *K)   y (N, O, *out), written in place       Imports: planning, race, tiles, wisdom.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from sash.arrays.numpy_ import Array, cut
 from sash.arrays.weights import Weights
-from sash.errors import ArgumentError, unknown
-from sash.methods import names
+from sash.errors import ArgumentError, MemoryLimit, unknown
+from sash.methods import CHOICES, names
 from sash.planning import choose
+from sash.plans import Plan
 from sash.problem import Problem
+from sash.race import race
 from sash.tiles import execute, workers
+from sash.wisdom import recall
 
 ACCURACIES = ("normwise", "elementwise")
 
 
 def check_settings(method: str, accuracy: str, max_memory: int | None) -> None:
     """The three settings that every verb takes, before anything else is looked at."""
-    if method != "auto" and method not in names():
-        raise unknown("method", method, ("auto", *names()))
+    if method not in CHOICES and method not in names():
+        raise unknown("method", method, (*CHOICES, *names()))
     if accuracy not in ACCURACIES:
         raise unknown("accuracy", accuracy, ACCURACIES)
     if max_memory is not None and (isinstance(max_memory, bool) or not hasattr(max_memory, "__index__") or max_memory < 1):
@@ -32,7 +38,39 @@ def run(
     """Plan the problem and write y."""
     if 0 in y.shape:
         return
-    plan = choose(problem, method, max_memory, workers())
+    if method == "measure":
+        plan = _tried(problem, x, weights, y, cval, max_memory)
+    else:
+        plan = choose(problem, method, max_memory, workers())
+    _fill(plan, x, weights, y, cval, max_memory)
+
+
+def _tried(problem: Problem, x: Array, weights: Weights, y: Array, cval: float, max_memory: int | None) -> Plan:
+    """The plan by the method that is remembered; where none is, the likely ones are tried on these very arrays.
+
+    Trials write to y, which takes no memory, and get a new `weights` each: what a slow method makes of a kernel is not kept.
+    """
+    known = recall(problem, max_memory)
+    if known is not None:
+        try:
+            return choose(problem, known.method, max_memory, workers())
+        except MemoryLimit:  # its blocks have grown with a calibration: try again
+            pass
+    plan = choose(problem, "auto", max_memory, workers())
+    if not plan.rivals:
+        return plan
+    plans = {name: choose(problem, name, max_memory, workers()) for name in (plan.method, *plan.rivals)}
+
+    def trial(name: str) -> None:
+        _fill(plans[name], x, replace(weights), y, cval, max_memory)
+
+    device = x.device if problem.home == "cuda" else None
+    return plans[race(problem, max_memory, {name: partial(trial, name) for name in plans}, device)]
+
+
+def _fill(plan: Plan, x: Array, weights: Weights, y: Array, cval: float, max_memory: int | None) -> None:
+    """Write y as planned; a transposed problem one class of its outputs after the other."""
+    problem = plan.problem
     if not problem.upsampled:
         execute(plan, x, weights, y, cval)
         return

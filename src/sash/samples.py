@@ -75,7 +75,9 @@ def filters(shape: tuple[int, ...], sizes: tuple[int, ...], dtype: str) -> Itera
             if stride < 3:
                 yield base._replace(rank=1)
             if boundary == "zero":
-                yield base._replace(source="uint8", straight=False, result=dtype if exact else "float32")
+                yield base._replace(source="uint8", straight=not exact, result=dtype if exact else "float32")
+                if not exact:
+                    yield base._replace(source="uint8", straight=True, result="int64", bits=20)
             if boundary == "zero" and stride < 3:
                 yield from (base._replace(reduce=reduce) for reduce in REDUCTIONS[1:])
                 if dtype == "float32":

@@ -22,7 +22,7 @@ def a_list(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-METHODS = ("auto", *methods.names())
+METHODS = (*methods.CHOICES, *methods.names())
 
 Source = Annotated[Path, typer.Argument(metavar="IN", help="PNG, JPEG, TIFF, NPY, NPZ or NIfTI.")]
 Target = Annotated[Path, typer.Argument(metavar="OUT", help="Its ending says what is written.")]

@@ -9,8 +9,12 @@ from sash.methods.method import Cost, Method
 METHODS: tuple[Method, ...] = (direct, bytes_, separable, fft, polyphase, gemm, indirect, shift_add, native, gated, gather)
 
 
+CHOICES = ("auto", "measure")
+"""What `method=` may be where none is named: the fastest as predicted, or as found by trying (see `sash.wisdom`)."""
+
+
 def names() -> tuple[str, ...]:
-    """What `method=` may be, besides "auto"."""
+    """What `method=` may be, besides CHOICES."""
     return tuple(method.NAME for method in METHODS)
 
 
@@ -19,7 +23,7 @@ def named(name: str) -> Method:
     for method in METHODS:
         if name == method.NAME:
             return method
-    raise unknown("method", name, ("auto", *names()))
+    raise unknown("method", name, (*CHOICES, *names()))
 
 
-__all__ = ["METHODS", "Cost", "Method", "named", "names"]
+__all__ = ["CHOICES", "METHODS", "Cost", "Method", "named", "names"]

@@ -59,13 +59,13 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         block = tile if cut else tuple([p - o for o, p in box])
         count = problem.count(tile) if cut else 1
         for kind, made in _made(problem, block, last, machine).items():
-            name, stored = f"direct.{kind}.{problem.reduce}.{problem.dtype}", f"result.{problem.dtype}"
+            name, stored = f"direct.{kind}.{problem.reduce}.{problem.dtype}", f"result.{_stored(problem)}"
             work[name] = work.get(name, 0) + count * made * problem.taps
             work[stored] = work.get(stored, 0) + count * made
         if box is not inner and not (problem.straight and all([a.plain for a in problem.axes])):
             work["copy.sample"] += count * problem.reads(block)
         if problem.axes[last].stride > 1:
-            work["split.sample"] += count * problem.reads(block)
+            work["split.sample"] += count * problem.reads(block) * _apart(problem.axes[last])
     work["direct.block"] = blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
     work["split.call"] = blocks * problem.axes[last].stride if problem.axes[last].stride > 1 else 0
     rows = prod(tile[: last + 1]) * 16
@@ -88,6 +88,16 @@ def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine
         return {"rows": lines // counts[last] * _whole(counts[last], side) * _whole(row, side * lanes)}
     left = row % (side * lanes)
     return {"taps": lines * (row - left), "apart": _whole(lines, side) * _whole(left, lanes)}
+
+
+def _apart(axis: Axis) -> float:
+    """What dealing out a sample costs beside doing it by shuffles; phases that no tap reads are left out otherwise."""
+    return 1.0 if axis.stride in SHUFFLED else 3.0 * len(_used(axis)) / axis.stride
+
+
+def _stored(problem: Problem) -> str:
+    """The type whose results take as long to write."""
+    return "float64" if problem.dtype == "float32" and np.dtype(problem.result).itemsize == 8 else problem.dtype
 
 
 def _whole(n: int, of: int) -> int:
@@ -247,6 +257,11 @@ def _shares_rows(axes: tuple[Axis, ...]) -> bool:
     return axes[last].stride == 1 and last > 0 and axes[last - 1].stride == axes[last - 1].dilation == 1 and axes[last - 1].size > 1
 
 
+def _used(axis: Axis) -> list[int]:
+    """The phases that some tap reads."""
+    return sorted({t * axis.dilation % axis.stride for t in range(min(axis.size, axis.stride))})
+
+
 def _phases(tile: Array, axis: Axis, last: int, kind: Any) -> Array:
     """(..., T, *c) to (..., stride, ceil(T/stride), *c), as `kind`: samples that one tap reads become neighbours."""
     s, at = axis.stride, last + 2
@@ -259,7 +274,7 @@ def _phases(tile: Array, axis: Axis, last: int, kind: Any) -> Array:
         split(flat(tile), phases.reshape(-1), rows, n, s, length)
         return phases
     lead: Any = (slice(None),) * at
-    for p in range(min(s, n)):
+    for p in _used(axis):
         phase = tile[(*lead, slice(p, None, s))]
         phases[(*lead, p, slice(0, phase.shape[at]))] = phase
     return phases

@@ -355,9 +355,9 @@ def _gathered(t: Course, x: Array, planes: Array, line: Array, reach: int, cval:
     room[:, :, :length] = cval
     read = np.flatnonzero(line >= 0)  # one run of rows and one of planes: the others read cval
     if len(read):
-        steps = [int(a[1] - a[0]) * s.itemsize if len(a) > 1 else 0 for a in (planes, line[read])]
+        steps = [int(a[1] - a[0]) * x.itemsize if len(a) > 1 else 0 for a in (planes, line[read])]
         start = int(planes[0]) + t.xsrc + int(line[read[0]])
-        found = as_strided(x[start:], (len(planes), len(read), length), (*steps, s.itemsize))
+        found = as_strided(x[start:], (len(planes), len(read), length), (*steps, x.itemsize))
         room[:, read[0] : read[-1] + 1, :length] = found
     return t.room.gathered + np.arange(len(planes)) * (reach * pitch)
 

@@ -3,23 +3,25 @@
     x (N, C, H, W)   w (L, O, C/G, h, w)   gate (N, h, w, OH, OW)   y, z (N, O, OH, OW)
 A band of rows is laid out pixel by pixel; for each tap and plane the positions that read it are listed and multiplied
 with that plane's channels. The planes share out the positions, so all together cost one plain convolution.
-Imports: kernels, arrays.
+Imports: pixels, kernels, arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from itertools import starmap
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, flat, give, lies_well
+from sash.accuracy import CHUNK
+from sash.arrays.numpy_ import Array
 from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
 from sash.methods.method import Cost
+from sash.methods.pixels import Piece, buffers, enter, leave, multiply, pack, pieces, pitch, places, ready, spans, sum_up
 from sash.problem import Box, Problem
 
 NAME = "gated"
@@ -48,13 +50,13 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         rows = -(-rows // 2)
     rows = min(rows, problem.out[0])
     each, padded = problem.inputs // problem.groups, -(-problem.outputs // problem.groups // 16) * 16 * problem.groups
-    places = problem.batch * prod(problem.out)
+    spots, taps = problem.batch * prod(problem.out), problem.axes[0].size * problem.axes[1].size
     work = {
-        f"gated.{problem.dtype}": places * problem.axes[0].size * problem.axes[1].size * each * padded,
-        "copy.sample": 2 * (problem.samples + problem.results),
+        f"gated.{problem.dtype}": spots * taps * each * padded,
+        "copy.sample": 2 * (problem.samples + len(pieces(taps, each, problem.elementwise)) * problem.results),
         "gated.block": problem.batch * -(-problem.out[0] // max(rows, 1)),
     }
-    packed = problem.planes * problem.axes[0].size * problem.axes[1].size * each * padded * problem.itemsize
+    packed = problem.planes * taps * each * padded * problem.itemsize
     return Cost(work, _scratch(problem, rows), packed, (1, rows, problem.out[1]))
 
 
@@ -63,10 +65,10 @@ def _scratch(problem: Problem, rows: int) -> int:
     y, x = problem.axes
     width = (x.out - 1) * x.stride + x.reach
     pixels = ((rows - 1) * y.stride + y.reach) * width
-    item, positions = problem.itemsize, rows * x.out
+    item, positions, taps = problem.itemsize, rows * x.out, y.size * x.size
     wide = problem.inputs + 16 * problem.groups
-    widest = problem.outputs + 16 * problem.groups
-    return (pixels * wide + positions * widest) * item + positions * (y.size * x.size + 48) + problem.reads((1, rows, x.out)) * item
+    widest = (problem.outputs + 16 * problem.groups) * buffers(taps, problem.inputs // problem.groups, problem.elementwise)
+    return (pixels * wide + positions * widest) * item + positions * (taps + 48) + problem.reads((1, rows, x.out)) * item
 
 
 def boxes(problem: Problem, cost: Cost) -> list[Box]:
@@ -76,7 +78,7 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
 class Planes(NamedTuple):
     """The operands beside x: weights of each group as the kernels want them, and which plane is read where."""
 
-    packed: tuple[Array, ...]
+    packed: tuple[Piece, ...]
     gate: Array
 
     def at(self, box: Box) -> Planes:
@@ -86,90 +88,25 @@ class Planes(NamedTuple):
 
 
 def prepare(problem: Problem, weights: Weights, cost: Cost) -> Planes:
-    from sash.kernels.cpu.gated import pack
-
     assert weights.gate is not None
-    # (L, O, C/G, h, w) to (L, T, C/G, O/G) of each group
-    return Planes(tuple([pack(w) for w in _by_taps(problem, weights.dense)]), weights.gate)
+    return Planes(pack(_by_taps(problem, weights.dense), problem.elementwise), weights.gate)
 
 
 def _by_taps(problem: Problem, w: Array) -> list[Array]:
-    each = problem.outputs // problem.groups
-    laid = np.moveaxis(w.astype(problem.dtype, copy=False), (3, 4), (1, 2))
-    laid = laid.reshape(laid.shape[0], -1, *laid.shape[3:]).swapaxes(2, 3)
-    return [laid[..., g * each : (g + 1) * each] for g in range(problem.groups)]
+    """(L, O, C/G, h, w) to (L, T, C/G, O/G) of each group."""
+    laid, each = np.moveaxis(w.astype(problem.dtype, copy=False), (3, 4), (1, 2)), problem.outputs // problem.groups
+    laid = laid.reshape(len(w), -1, *laid.shape[3:]).swapaxes(2, 3)
+    return [laid[..., o : o + each] for o in range(0, problem.outputs, each)]
 
 
 def run(problem: Problem, x: Array, prepared: Planes, y: Array, cval: float) -> None:
-    from sash.kernels.cpu.gated import forward, pitch
-    from sash.kernels.cpu.layout import enter, leave
-
-    groups, each, made = problem.groups, problem.inputs // problem.groups, problem.outputs // problem.groups
-    step = pitch(made, problem.itemsize)
-    t = _places(problem.axes, problem.inputs, groups * step)
-    x = _straight(x, problem.dtype)
-    target = y if y.dtype == x.dtype and lies_well(y.shape, y.strides, y.itemsize, 2) else np.empty(y.shape, x.dtype)
-    block, out = np.empty(t.pixels * problem.inputs, x.dtype), np.zeros(len(t.to) * groups * step, x.dtype)
-    (rows, width), (h, w) = problem.out, x.shape[2:]
+    axes, inputs, extents = problem.axes, problem.inputs, spans(problem.axes)
+    t = places(axes, (extents[1] * inputs, inputs), pitch(problem))
+    x, block = ready(x, problem.dtype), np.empty(prod(extents) * inputs, problem.dtype)
     for n in range(problem.batch):
-        enter(
-            flat(x), n * x.strides[0] // x.itemsize, x.strides[1] // x.itemsize, block, 0, problem.inputs, problem.inputs, h, w, *t.window
-        )
+        enter(x[n], [a.start for a in axes], extents, block, inputs)
         gate = np.ascontiguousarray(prepared.gate[n]).reshape(-1)
-        if n:
-            out.fill(0)
-        for g in range(groups):
-            forward(
-                block[g * each :], prepared.packed[g], out[g * step :], gate, t.at, t.off, t.to, t.still, 0, len(t.to),
-                problem.planes, each, made,
-            )  # fmt: skip
-        for g in range(groups):
-            place = n * target.strides[0] + g * made * target.strides[1]
-            leave(
-                out,
-                g * step,
-                groups * step,
-                flat(target),
-                place // x.itemsize,
-                target.strides[1] // x.itemsize,
-                made,
-                width,
-                0,
-                0,
-                rows,
-                width,
-            )
-    if target is not y:
-        give(target, y)
-
-
-def _straight(x: Array, dtype: str) -> Array:
-    """x as `dtype`, each channel's rows without gaps, and writable (the kernels are compiled for such arrays)."""
-    if x.dtype != dtype or not lies_well(x.shape, x.strides, x.itemsize, 2) or not x.flags.writeable:
-        return np.array(x, dtype, order="C")
-    return x
-
-
-class _Places(NamedTuple):
-    """Where things lie in a block of pixels, in elements."""
-
-    at: Array
-    off: Array
-    to: Array
-    still: Array
-    pixels: int
-    window: tuple[int, int, int, int]
-    """top, left, height and width of the pixels read, from the first sample of x."""
-
-
-@lru_cache(maxsize=256)
-def _places(axes: tuple[Axis, Axis], channels: int, pitch: int) -> _Places:
-    y, x = axes
-    height, width = (y.out - 1) * y.stride + y.reach, (x.out - 1) * x.stride + x.reach
-    at = np.add.outer(np.arange(y.out) * (y.stride * width), np.arange(x.out) * x.stride).reshape(-1) * channels
-    off = np.add.outer(np.arange(y.size) * (y.dilation * width), np.arange(x.size) * x.dilation).reshape(-1) * channels
-    to = np.arange(y.out * x.out) * pitch
-    return _Places(at, off, to, np.zeros(len(off), np.int64), height * width, (y.start, x.start, height, width))
+        leave(multiply(problem, block, prepared.packed, gate, t), problem.groups, t.pitch, y[n])
 
 
 def backward_x(problem: Problem, weights: Weights, z: Array, x: Array, bands: Any) -> None:
@@ -177,73 +114,50 @@ def backward_x(problem: Problem, weights: Weights, z: Array, x: Array, bands: An
 
     A band of x takes from each row of taps the outputs whose tap lies in it: bands do not overlap, no sum is shared.
     """
-    from sash.kernels.cpu.gated import forward, pack, pitch
-    from sash.kernels.cpu.layout import enter, leave
+    from sash.kernels.cpu.gated import forward
 
     assert weights.gate is not None
-    groups, made, each = problem.groups, problem.inputs // problem.groups, problem.outputs // problem.groups
-    step = pitch(made, problem.itemsize)
     down, across = problem.axes
-    width, taps = (across.out - 1) * across.stride + across.reach, across.size
+    back = problem._replace(inputs=problem.outputs, outputs=problem.inputs)
+    groups, each, made, step = back.groups, back.inputs // back.groups, back.outputs // back.groups, pitch(back)
+    width, taps = across.n, across.size
     turned = [w.swapaxes(2, 3) for w in _by_taps(problem, weights.dense)]
-    packed = [[pack(w[:, u * taps : (u + 1) * taps]) for u in range(down.size)] for w in turned]
-    z, gates = _straight(z, problem.dtype), weights.gate
-    off = np.arange(taps) * (across.dilation * groups * step)
+    packed = [pack([w[:, u * taps : (u + 1) * taps] for w in turned], problem.elementwise) for u in range(down.size)]
+    many = max(CHUNK[problem.elementwise] // (taps * each), 1)  # rows of taps that are summed in one go
+    z, gates = ready(z, problem.dtype), weights.gate
+    off, still = np.arange(taps) * (across.dilation * step), np.zeros(taps, np.int64)
+    inside = list(_touched(across, 0, width))
 
     def one(n: int, top: int, bottom: int) -> None:
-        found = np.zeros((bottom - top) * width * groups * step, z.dtype)
         touched = list(_touched(down, top, bottom))
-        if touched:
-            low, high = min(i for _, i, _ in touched), max(j for _, _, j in touched)
-            block = np.empty((high - low) * across.out * problem.outputs, z.dtype)
-            enter(
-                flat(z), n * z.strides[0] // z.itemsize, z.strides[1] // z.itemsize, block, 0, problem.outputs, problem.outputs,
-                z.shape[2], z.shape[3], low, 0, high - low, across.out,
-            )  # fmt: skip
-            for u, i, j in touched:
-                gate = np.ascontiguousarray(gates[n, u, :, i:j]).reshape(-1)
+        low, high = min([i for _, i, _ in touched], default=0), max([j for _, _, j in touched], default=0)
+        block = np.empty((high - low) * across.out * back.inputs, z.dtype)
+        enter(z[n], (low, 0), (high - low, across.out), block, back.inputs)
+
+        def found(first: int, number: int) -> Array:
+            """The sums of some rows of taps, of one piece of each."""
+            sums = np.zeros((bottom - top) * width * step, z.dtype)
+            for u, i, j in [t for t in touched if first <= t[0] < first + many]:
+                t, last, c, channels, panels = packed[u][number]
+                last += t
                 count = (j - i) * across.out
-                at = np.arange(count) * problem.outputs + (i - low) * across.out * problem.outputs
+                gate = np.full((taps, j - i, across.out), -1, np.int8)  # what lies beside the image takes nothing
+                for v, a, b in inside:
+                    gate[v, :, a:b] = gates[n, u, v, i:j, a:b]
+                at = (np.arange(count) + (i - low) * across.out) * back.inputs
                 rows = np.arange(i, j) * down.stride + down.start + u * down.dilation - top
-                to = np.add.outer(rows * width, np.arange(across.out) * across.stride).reshape(-1) * (groups * step)
+                to = np.add.outer(rows * width, np.arange(across.out) * across.stride + across.start).reshape(-1) * step
                 for g in range(groups):
                     forward(
-                        block[g * each :], packed[g][u], found[g * step :], gate, at, np.zeros(taps, np.int64), to, off, 0, count,
-                        problem.planes, each, made,
+                        block[g * each + c :], panels[g], sums[g * (step // groups) :], gate.reshape(-1), at, still[t:last], to,
+                        off[t:last], t * count, count, problem.planes, channels, made,
                     )  # fmt: skip
-        _leave(found, groups, step, width, across, x[n, :, top:bottom], leave)
+            return sums
+
+        parts = [(u, number) for u in range(0, down.size, many) for number in range(len(packed[u]))]
+        leave(sum_up(starmap(found, parts), problem.elementwise), groups, step, x[n, :, top:bottom])
 
     bands(one, max(POSITIONS // max(width, 1), 1))
-
-
-def _leave(found: Array, groups: int, step: int, width: int, across: Axis, x: Array, leave: Any) -> None:
-    """The block's pixels that stand on samples, to a band of x; the rest of the band is zero."""
-    made = x.shape[0] // groups
-    left, right = max(across.start, 0), min(across.start + width, across.n)
-    band = x if x.dtype == found.dtype and right - left == across.n and lies_well(x.shape, x.strides, x.itemsize, 1) else None
-    target = np.zeros((x.shape[0], x.shape[1], max(right - left, 0)), found.dtype) if band is None else band
-    if right > left:
-        for g in range(groups):
-            for r in range(x.shape[1]):
-                at = (r * width + left - across.start) * groups * step + g * step
-                place = (g * made * target.strides[0] + r * target.strides[1]) // target.itemsize
-                leave(
-                    found,
-                    at,
-                    groups * step,
-                    flat(target),
-                    place,
-                    target.strides[0] // target.itemsize,
-                    made,
-                    right - left,
-                    0,
-                    0,
-                    1,
-                    right - left,
-                )
-    if band is None:
-        x[...] = 0
-        give(target, x[:, :, left : max(right, left)])
 
 
 def _touched(axis: Axis, top: int, bottom: int) -> Iterator[tuple[int, int, int]]:
@@ -257,59 +171,36 @@ def _touched(axis: Axis, top: int, bottom: int) -> Iterator[tuple[int, int, int]
 
 def backward_w(problem: Problem, x: Array, z: Array, gate: Array, w: Array, bands: Any) -> None:
     """Write w's side (L, O, C/G, h, w).  `bands(one, rows)` calls `one` on each band of so many rows of outputs."""
-    from sash.kernels.cpu.gated import pitch, unpack, weigh
-    from sash.kernels.cpu.layout import enter
+    from sash.kernels.cpu.gated import TOGETHER, unpack, weigh
 
-    groups, each, made = problem.groups, problem.inputs // problem.groups, problem.outputs // problem.groups
-    step = pitch(made, problem.itemsize)
+    groups, each, made, step = problem.groups, problem.inputs // problem.groups, problem.outputs // problem.groups, pitch(problem)
+    wide = step // groups
     down, across = problem.axes
     taps = down.size * across.size
-    x, z = _straight(x, problem.dtype), _straight(z, problem.dtype)
-    size = problem.planes * taps * each * step
-    sums = np.zeros((SUMS, groups, size), x.dtype)
+    x, z = ready(x, problem.dtype), ready(z, problem.dtype)
+    sums = np.zeros((SUMS, groups, problem.planes * taps * each * wide), x.dtype)
+    totals, added = np.zeros_like(sums), [0] * SUMS
 
     def one(n: int, top: int, bottom: int, into: int) -> None:
-        runs = down._replace(start=down.start + top * down.stride, stop=down.start + (bottom - 1) * down.stride + down.reach)
-        t = _places((runs, across), problem.inputs, groups * step)
-        block, weight = np.empty(t.pixels * problem.inputs, x.dtype), np.zeros(len(t.to) * groups * step, x.dtype)
-        item = x.itemsize
-        enter(
-            flat(x),
-            n * x.strides[0] // item,
-            x.strides[1] // item,
-            block,
-            0,
-            problem.inputs,
-            problem.inputs,
-            x.shape[2],
-            x.shape[3],
-            *t.window,
-        )
-        for g in range(groups):
-            place = (n * z.strides[0] + g * made * z.strides[1]) // item
-            enter(
-                flat(z),
-                place,
-                z.strides[1] // item,
-                weight,
-                g * step,
-                groups * step,
-                made,
-                z.shape[2],
-                z.shape[3],
-                top,
-                0,
-                bottom - top,
-                across.out,
-            )
+        rows = down._replace(start=down.start + top * down.stride, stop=down.start + (bottom - 1) * down.stride + down.reach)
+        extents = spans((rows, across))
+        t = places((rows, across), (extents[1] * problem.inputs, problem.inputs), step)
+        block, weight = np.empty(prod(extents) * problem.inputs, x.dtype), np.zeros(len(t.to) * step, x.dtype)
+        enter(x[n], (rows.start, across.start), extents, block, problem.inputs)
         band = np.ascontiguousarray(gate[n, :, :, top:bottom]).reshape(-1)
         for g in range(groups):
+            beside = weight[g * wide :]
+            enter(z[n, g * made : (g + 1) * made], (top, 0), (bottom - top, across.out), beside, step)
             weigh(
-                block[g * each :], weight[g * step :], sums[into, g], band, t.at, t.off, t.to, t.still, 0, len(t.to),
-                problem.planes, each, made,
+                block[g * each :], beside, sums[into, g], band, t.at, t.off, t.to, t.still, 0, len(t.to), problem.planes, each, made,
             )  # fmt: skip
+        added[into] += -(-len(t.to) // TOGETHER)
+        if added[into] >= CHUNK[True]:  # no running sum is longer than two such
+            totals[into] += sums[into]
+            sums[into], added[into] = 0, 0
 
     bands(one, max(POSITIONS // max(across.out, 1), 1))
+    sums += totals
     found = np.empty((problem.planes, taps, each, made), x.dtype)
     for g in range(groups):
         total = sums[0, g]

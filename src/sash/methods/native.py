@@ -69,7 +69,11 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     if _onednn(problem):
         scratch = (problem.samples + problem.results + problem.taps * problem.outputs) * item
         moved = (problem.samples + problem.results) * (THIN if problem.groups == 1 and inputs < 16 and problem.axes[-1].stride == 1 else 1)
-        work = {"native.float32": places * inputs * _lanes(problem.groups, inputs, outputs) / crew, "native.moved": moved / crew, "native.call": 1}
+        work = {
+            "native.float32": places * inputs * _lanes(problem.groups, inputs, outputs) / crew,
+            "native.moved": moved / crew,
+            "native.call": 1,
+        }
     else:
         scratch = each if spatial > 1 else 0
         work = {f"native.{problem.dtype}": places * inputs * outputs / crew, "native.column": places * inputs / crew, "native.call": 1}

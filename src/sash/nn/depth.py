@@ -24,7 +24,8 @@ class Conv2_5d(nn.Module):
     in_channels, out_channels : int
     kernel_size : int or (h, w), odd
     planes : int, default 3
-        L; odd for ``missing="center"``.
+        L; odd for ``missing="center"``. On floors and other slants 3 leave many taps outside all bins, where they read
+        nothing: `sash.depth_report` tells how many (see `sash.depth_planes`).
     focal : number, optional
         Focal length in pixels of the calibrated image; may be given to `forward` instead, one per image.
     spacing : default 1

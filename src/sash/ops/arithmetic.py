@@ -15,6 +15,7 @@ import numpy as np
 from sash.arrays.numpy_ import Array, fill
 from sash.arrays.weights import Weights
 from sash.errors import OverflowRisk
+from sash.methods import CHOICES
 from sash.ops.integers import exactly, within
 from sash.ops.separation import factors
 from sash.problem import Problem
@@ -76,7 +77,7 @@ def _knowing(problem: Problem, kernel: Weights, y: Array, exact: bool, how: How)
     if problem.rank or kernel.array is None:
         return problem
     terms = y.size * kernel.array.size // problem.outputs
-    if not problem.finite and (how.method != "auto" or terms >= FEW):
+    if not problem.finite and (how.method not in CHOICES or terms >= FEW):
         problem = problem._replace(finite=bool(np.isfinite(kernel.array).all()))
     if problem.inputs == problem.outputs == 1 and not problem.upsampled and not problem.planes and _worth_measuring(problem, how, terms):
         return _factored(problem, kernel, how, exact)
@@ -85,7 +86,7 @@ def _knowing(problem: Problem, kernel: Weights, y: Array, exact: bool, how: How)
 
 def _worth_measuring(problem: Problem, how: How, terms: int) -> bool:
     """Whether the kernel's rank should be looked for."""
-    if how.separable is False or how.method not in ("auto", "separable"):
+    if how.separable is False or how.method not in (*CHOICES, "separable"):
         return False
     if how.separable is True or how.method == "separable":
         return True
@@ -112,6 +113,9 @@ def _factored(problem: Problem, kernel: Weights, how: How, exact: bool) -> Probl
 
 def per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
     """One 1-D kernel per axis of x; those of one tap become 1, and one that is longer takes over their scale."""
+    kernels = {a: k.astype(np.float32) if k.dtype == np.float16 else k for a, k in kernels.items()}  # products need more digits
+    if len(kernels) == ndim and all([k.size > 1 and k.dtype.kind == "f" for k in kernels.values()]):
+        return tuple([kernels[i] for i in range(ndim)])
     if all(k.dtype.kind in "biu" for k in kernels.values()):
         return _per_axis_exactly(kernels, ndim)
     scale = prod(k[0] for k in kernels.values() if k.size == 1)
@@ -162,9 +166,9 @@ def as_real(problem: Problem, x: Array, kernel: Weights, y: Array) -> list[tuple
         return [(problem, x5[:, :, i], kernel, y5[:, :, i]) for i in range(both)]
     w = kernel.array
     re, im = np.stack([w.real, -w.imag][:both], 2), np.stack([w.imag, w.real][:both], 2)
-    rows = [a.reshape(len(w), -1, *w.shape[2:]) for a in (re, im)]
+    rows = [a.reshape(len(w), w.shape[1] * both, *w.shape[2:]) for a in (re, im)]
     problem = problem._replace(inputs=problem.inputs * both, rank=0)
-    x4 = x5.reshape(len(x), -1, *x.shape[2:])
+    x4 = x5.reshape(len(x), problem.inputs, *x.shape[2:])
     if y.shape[1] == 1:
         return [(problem._replace(outputs=2), x4, Weights(np.concatenate(rows)), y5[:, 0])]
     return [(problem, x4, Weights(row), y5[:, :, i]) for i, row in enumerate(rows)]

@@ -61,8 +61,12 @@ def correlate(
     separable : default "auto"
         Whether the kernel may be replaced by 1-D kernels: "auto" measures its rank where that is cheap beside the
         job, True always, False never.
-    method, accuracy, max_memory
-        "auto" or a name (see `sash.plan`); "normwise" or "elementwise"; bytes of scratch beyond x and the result.
+    method : default "auto"
+        "auto": the fastest as predicted from shapes and types; "measure": the fastest of the likely ones, which the
+        first call of this kind tries on its own arrays and which is remembered (see `sash.export_wisdom`); or a name
+        (see `sash.plan`).
+    accuracy, max_memory
+        "normwise" or "elementwise"; bytes of scratch beyond x and the result, while methods are tried too.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sash.arrays.numpy_ import settle_dtype
+from sash.arrays.numpy_ import readable, settle_dtype
 from sash.errors import ArgumentError, unknown
 from sash.ops import conv as conv_
 from sash.ops import correlate as filters_
@@ -28,6 +28,7 @@ from sash.problem import Problem
 from sash.running import check_settings
 from sash.tiles import workers
 from sash.window import ints
+from sash.wisdom import told
 
 
 def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any) -> Plan:
@@ -43,7 +44,8 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
     input_dtype : default "float32"
         Element type of all arrays; one of PyTorch's (``torch.float32``) plans for tensors on the CPU.
     **settings
-        The verb's own keyword arguments. What depends on values is told: ``separable=True`` means that the kernel is
+        The verb's own keyword arguments. With ``method="measure"`` the plan tells what was measured, or what the first
+        call will try. What depends on values is told: ``separable=True`` means that the kernel is
         one outer product (otherwise it is taken to be none); integers are taken to fill their type.
 
     Returns
@@ -77,10 +79,13 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
     kind, home = _settle_family(input_dtype)
     problem = lowered(kind, *extents, **settings)
     if verb.startswith("conv") and verb != "convolve":
-        problem = problem._replace(home=home)
-    how = settings.get("method", "auto"), settings.get("max_memory")
-    composed = verb == "similarity" and problem.reduce == "product"
-    found = planned(problem, *how) if composed else choose(problem, *how, workers())
+        problem = problem._replace(home=home, source="bfloat16" if str(input_dtype) == "torch.bfloat16" else problem.source)
+    method, limit = settings.get("method", "auto"), settings.get("max_memory")
+    if verb == "similarity" and problem.reduce == "product":
+        found = planned(problem, method, limit)
+    else:
+        found = choose(problem, method, limit, workers())
+        found = told(found, limit) if method == "measure" else found
     return Plan(f"{verb}: {found.title}", found.problem, found.method, found.reason, found.candidates)
 
 
@@ -158,12 +163,12 @@ def _conv_transpose(kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, 
 
 def _known(lay: layout.Layout, kind: np.dtype[Any]) -> Problem:
     """The problem, as if its values were finite, and integers filled their type."""
-    problem = lay.problem._replace(finite=True, straight=kind.name == lay.problem.dtype)
+    problem = lay.problem._replace(finite=True)
     if lay.types.exact:
         least, most = type_range(kind)
         size = max(abs(least), most)
         problem = problem.whole_numbers((problem.taps * size * size).bit_length())
-    return problem
+    return problem._replace(straight=readable(kind, problem.dtype))
 
 
 def _conv2_5d(

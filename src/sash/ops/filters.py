@@ -108,10 +108,7 @@ def fresh_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, bo
     slid = window.over([shape[a] for a in axes], boundary, axes)
     found = [Axis(n, 1, 1, 1, 0, n, "zero") for n in shape]
     for a, axis in zip(axes, slid, strict=True):
-        if axis.stride > axis.stop - axis.start:  # one position: the stride is never taken, however large
-            axis = axis._replace(stride=1, stop=axis.start + axis.reach)
-        if axis.size == 1:
-            axis = axis._replace(dilation=1)
+        axis = stepped(axis)
         if axis.n == 0 and boundary not in ("zero", "constant") and (axis.start < 0 or axis.stop > 0):
             raise ArgumentError(f"axis {a} of x has no samples, so boundary={boundary!r} has nothing to extend; use 'constant'.")
         found[a] = axis
@@ -119,6 +116,15 @@ def fresh_axes(shape: tuple[int, ...], axes: tuple[int, ...], window: Window, bo
 
 
 all_axes = lru_cache(maxsize=4096)(fresh_axes)
+
+
+def stepped(axis: Axis) -> Axis:
+    """The axis without steps that are never taken, which may be of any length."""
+    if axis.size == 1:
+        axis = axis._replace(dilation=1)
+    if axis.stride > axis.stop - axis.start >= axis.reach:
+        axis = axis._replace(stride=1, stop=axis.start + axis.reach)
+    return axis
 
 
 class Types(NamedTuple):
@@ -244,12 +250,12 @@ def settle_cval(settings: Any, x: np.dtype[Any], types: Types) -> complex:
     """`settings.cval` as a number that the computation can hold; an int where the result is exact (2**53 + 1 is no float)."""
     if types.exact and settings.boundary != "constant":
         return 0
-    cval = check_cval(settings.cval, types.exact, types.result.kind == "c", str(x))
+    cval = check_cval(settings.cval, types.exact, types.result.kind == "c", x)
     return cval if types.exact else complex(cval)
 
 
-def check_cval(cval: Any, exact: bool, wide: bool, x: str = "real") -> Any:
-    """`cval` as an int where the result is exact, complex where it is (`wide`), else as a float."""
+def check_cval(cval: Any, exact: bool, wide: bool, x: object) -> Any:
+    """`cval` as an int where the result is exact, complex where it is (`wide`), else as a float; x's type is for the errors."""
     if isinstance(cval, complex):
         if cval.imag and not wide:
             raise KindError(f"cval={cval!r} is complex, but x is {x} and the result real; use a real cval.")

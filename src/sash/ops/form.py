@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sash.axis import Axis
+from sash.methods import CHOICES
 from sash.ops.arithmetic import How
-from sash.ops.filters import settle_types
+from sash.ops.filters import settle_types, stepped
 from sash.problem import Problem
 
 
@@ -30,6 +31,8 @@ class Slid(NamedTuple):
 
 
 ALONE = Slid(0, 1, 1, 0, 0)
+FAR = 1 << 62
+"""No array is so long: a longer step is never taken, and might not fit the graphs' ints."""
 
 
 class Form(NamedTuple):
@@ -53,9 +56,9 @@ class Form(NamedTuple):
     def linear(self) -> Form:
         """The same for what multiplies nothing constant: gradients, which read 0 where x reads `cval`.
 
-        The method that was asked for is one for the forward problem: others may do better on this one.
+        A method that was named is one for the forward problem: others may do better on this one.
         """
-        return self._replace(cval=0.0, method="auto")
+        return self._replace(cval=0.0, method=self.method if self.method in CHOICES else "auto")
 
     def encode(self) -> tuple[list[int], str]:
         limit = -1 if self.max_memory is None else self.max_memory
@@ -89,9 +92,7 @@ def problem_of(form: Form, x: tuple[int, ...], outputs: int, planes: int, kind: 
     for n, a in zip(x[2:], form.axes, strict=True):
         boundary = zero if a.before or a.after or a.size > 1 else "zero"
         axis = Axis(n, a.size or 1, a.stride, a.dilation, -a.before, n + a.after, boundary)
-        if axis.stride > max(axis.stop - axis.start, 1):  # one position: the stride is never taken, however large
-            axis = axis._replace(stride=1, stop=axis.start + axis.reach)
-        axes.append(axis)
+        axes.append(stepped(axis))
     types = settle_types(np.dtype(kind), np.dtype(weight), None)
     stored = "float32" if types.result == np.float16 else types.result.name
     return Problem(

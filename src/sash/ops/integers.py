@@ -75,9 +75,11 @@ def _mass(kernel: Weights) -> tuple[int, int]:
 
 def _ranges(x: Array) -> Iterator[tuple[int, int]]:
     """What x's values lie between: first by its type, then by its values."""
+    if not x.size:
+        yield 0, 0
+        return
     yield type_range(x.dtype)
-    if x.size:
-        yield int(x.min()), int(x.max())
+    yield int(x.min()), int(x.max())
 
 
 @lru_cache(maxsize=32)

@@ -60,18 +60,18 @@ def _form(x: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings, tr
     """The Form; whether channels stand last; for the transposed operation the shape of its result, channels first."""
     made = _made if torch.compiler.is_compiling() else _kept
     exact = not (weight.is_floating_point() or weight.is_complex() or x.is_floating_point() or x.is_complex())
-    kind = "exact" if exact else "complex" if x.is_complex() else "real"
-    return made(tuple(x.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape), kind, settings, transposed)
+    return made(tuple(x.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape), x.dtype, exact, settings, transposed)
 
 
 def _made(
-    x: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None, kind: str, settings: Settings, transposed: bool
-) -> tuple[Form, bool, tuple[Any, ...]]:
+    x: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None, kind: torch.dtype, exact: bool, settings: Settings,
+    transposed: bool,
+) -> tuple[Form, bool, tuple[Any, ...]]:  # fmt: skip
     found = fit_transposed(x, weight, settings) if transposed else fit(x, weight, settings)
     channels = found.inputs if transposed else found.outputs
     if bias is not None and bias != (channels,):
         raise ArgumentError(f"bias has shape {bias} and there are {channels} output channels; give ({channels},).")
-    cval = check_cval(settings.cval, kind == "exact", kind == "complex") if settings.boundary == "constant" else 0.0
+    cval = check_cval(settings.cval, exact, kind.is_complex, kind) if settings.boundary == "constant" else 0.0
     axes = tuple([Slid(a.size, a.stride, a.dilation, -a.start, a.stop - a.n) for a in found.axes])
     form = Form(axes, found.groups, False, settings.boundary, cval, "auto", settings.method, settings.accuracy, settings.max_memory)
     shape = (found.batch, channels, *[a.n if transposed else a.out for a in found.axes])

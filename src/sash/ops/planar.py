@@ -68,16 +68,15 @@ def _mapped(depth: Tensor, shape: tuple[Any, ...], axes: tuple[Axis, Axis], plan
         except (TypeError, ValueError):
             raise KindError(f"focal={focal!r} must be a number of pixels, or one per image.") from None
     numbers = [v for a in axes for v in (a.size, a.stride, a.dilation, -a.start, a.stop - a.n)]
-    found: Tensor = node(depth.detach(), focal.detach(), list(shape), numbers, planes, float(settings.spacing), settings.missing)
+    found: Tensor = node(depth.detach(), focal.detach(), list(shape), numbers, planes, arrays.pixels(settings), settings.missing)
     return found
 
 
 @torch.library.custom_op("sash::planes", mutates_args=())
 def node(depth: Tensor, focal: Tensor, shape: list[int], numbers: list[int], planes: int, spacing: float, missing: str) -> Tensor:
     """The plane map; what can only be seen in values is refused here."""
-    dilation = (numbers[2], numbers[7])
     values = None if focal.ndim == 1 and not focal.numel() else focal.cpu().numpy()
-    settings = Settings(values if values is None or values.ndim else values.item(), spacing, 1, 0, dilation, missing)
+    settings = Settings(values if values is None or values.ndim else values.item(), spacing, 1, 0, 1, missing)
     axes = _axes(shape[1:], numbers)
     steps = arrays.ratios(settings.focal, shape[0], settings)
     if depth.device.type != "cpu":

@@ -7,6 +7,7 @@ Imports: window, kernels, tiles.
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from sash.arrays.numpy_ import Array
 from sash.axis import Axis
 from sash.errors import ArgumentError, KindError, unknown
+from sash.ops.filters import stepped
 from sash.ops.layout import check_groups
 from sash.tiles import share, workers
 from sash.window import Window, ints, settle_padding
@@ -67,7 +69,7 @@ def geometry(shape: tuple[int, ...], size: Any, planes: Any, settings: Settings)
         raise ArgumentError(f"depth has {len(shape)} axes; give (N, H, W) or (N, 1, H, W).")
     window = Window(sizes, stride=settings.stride, dilation=settings.dilation, padding=settle_padding(settings.padding))
     y, x = window.over(shape[-2:], names=(len(shape) - 2, len(shape) - 1))
-    return y, x
+    return stepped(y), stepped(x)
 
 
 def settle_depth(depth: Array, count: int, extents: tuple[int, ...]) -> Array:
@@ -95,12 +97,17 @@ def ratios(focal: Any, count: int, settings: Settings) -> Array:
         raise ArgumentError(f"focal has shape {found.shape} and there are {count} images; give one number, or one per image.")
     if not (np.isfinite(found) & (found > 0)).all():
         raise ArgumentError(f"focal={focal!r} must be finite and above 0 (pixels).")
+    return np.broadcast_to(pixels(settings) / found, (count,))
+
+
+def pixels(settings: Settings) -> float:
+    """Pixels of the calibrated image from tap to tap."""
     spacing = float(settings.spacing)
     if not 0 < spacing < float("inf"):
         raise ArgumentError(f"spacing={settings.spacing!r} must be finite and above 0 (pixels per step).")
     steps = ints("dilation", settings.dilation)
     down, across = steps if isinstance(steps, tuple) else (steps, steps)
-    return np.broadcast_to(spacing * np.sqrt(down * across) / found, (count,))
+    return spacing * sqrt(down * across)
 
 
 def made(depth: Array, axes: tuple[Axis, Axis], planes: int, settings: Settings) -> Array:

@@ -18,7 +18,7 @@ from torch import Tensor
 from sash.arrays import torch_
 from sash.errors import ArgumentError
 from sash.ops.differences import differ
-from sash.ops.form import Form, Slid
+from sash.ops.form import FAR, Form, Slid
 from sash.ops.tensors import gathered, plain, through_arrays, uncast
 from sash.ops.trilinear import run, transformed
 from sash.window import Window
@@ -125,7 +125,7 @@ def composed(image: Tensor, template: Tensor, mask: Tensor | None, told: Told) -
     window = Window(sizes, stride=1 if alone else told.stride, padding=told.padding if not alone else "valid")
     pads = window.pads(list(x.shape[2:]))
     steps = window.stride if isinstance(window.stride, tuple) else (window.stride,) * len(sizes)
-    slid = tuple([Slid(k, s, 1, *p) for k, s, p in zip(sizes, steps, pads, strict=True)])
+    slid = tuple([Slid(k, min(s, FAR), 1, *p) for k, s, p in zip(sizes, steps, pads, strict=True)])
     score = _score(x, t, m, span, slid, told)
     shape = (*batch, *([t.shape[0]] if told.bank else []), *([] if alone else score.shape[2:]))
     return score.reshape(shape).to(result)

@@ -65,8 +65,8 @@ def similarity(
     channel_axis : int, optional
         The axis of one template that is summed over, not slid over (0 for C, H, W; -1 for H, W, C).
     mask : array, optional
-        Weight of each template element, at least 0: of the shape of the template, or of that without its channel or
-        bank axis. Default: 1 for all.
+        Weight of each template element, at least 0: of the shape of the template (a bank's too), of one template of
+        a bank, or of one without its channel axis. Default: 1 for all.
     data_range : float, optional
         R for "sad" and "ssd". Default: 1 for floats, the range of the type for integers (255 for uint8).
     bank : bool, default False

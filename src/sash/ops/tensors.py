@@ -17,8 +17,8 @@ from torch import Tensor
 from sash.arrays import torch_
 from sash.errors import ArgumentError, KindError
 from sash.ops.filters import Settings, lower, settle_axes, settle_types
-from sash.ops.form import ALONE, Form, Slid
-from sash.ops.trilinear import run, watched
+from sash.ops.form import ALONE, FAR, Form, Slid
+from sash.ops.trilinear import on_device, run, watched
 from sash.window import Window
 
 
@@ -90,6 +90,8 @@ def autocasts(x: Tensor) -> bool:
 def filtered(x: Tensor, kernels: Sequence[Tensor], settings: Settings, product: bool) -> Tensor:
     """Slide `kernels[0]`, or the product of one 1-D kernel per slid axis, over x."""
     settings.check()
+    if not x.ndim and not product and not kernels[0].ndim:  # a scalar is one sample with nothing to slide over
+        return filtered(x[None], kernels, settings, product)[0]
     x = uncast(x)
     sizes = [k.shape[0] for k in kernels] if product else list(kernels[0].shape)
     kind = kernels[0].dtype
@@ -105,14 +107,15 @@ def filtered(x: Tensor, kernels: Sequence[Tensor], settings: Settings, product: 
     if wanted is not None:
         result = torch.promote_types(result, wanted) if wanted.is_complex or not result.is_complex else result
         result = wanted if not result.is_complex else result
+    narrow = result in torch_.HALF
     if result.is_floating_point or result.is_complex:
-        x = x.to(result)
-        kernels = [k.to(result if result.is_complex and k.is_complex() else _real(result)) for k in kernels]
+        x = x.to(torch.float32 if narrow and on_device(x) else result)
+        kernels = [k.to(result if result.is_complex and k.is_complex() else _beside(result)) for k in kernels]
     axes = settle_axes(settings.axes, x.ndim, len(sizes))
     window = Window(tuple(sizes), stride=settings.stride, dilation=settings.dilation, padding=settings.padding)
     pads = window.pads([x.shape[a] for a in axes])
     steps = [(_at(window.stride, i), _at(window.dilation, i)) for i in range(len(axes))]
-    slid = {a: Slid(k, s, d, *p) for a, k, (s, d), p in zip(axes, sizes, steps, pads, strict=True)}
+    slid = {a: Slid(k, min(s, FAR), d if k > 1 else 1, *p) for a, k, (s, d), p in zip(axes, sizes, steps, pads, strict=True)}
     form = Form(
         tuple([slid.get(a, ALONE) for a in range(x.ndim)]), 1, product, settings.boundary, settings.cval, settings.separable,
         settings.method, settings.accuracy, settings.max_memory, True,
@@ -124,11 +127,12 @@ def filtered(x: Tensor, kernels: Sequence[Tensor], settings: Settings, product: 
         spread = [slid[a].size if a in slid else 1 for a in range(x.ndim)]
         w = kernels[0].permute(order).reshape(1, 1, *spread)
     y: Tensor = run(form, "y", x[None, None], w)[0, 0]
-    return y if wanted is None else y.to(wanted)
+    return y.to(wanted or result) if wanted or narrow else y
 
 
-def _real(kind: torch.dtype) -> torch.dtype:
-    return kind.to_real() if kind.is_complex else kind
+def _beside(kind: torch.dtype) -> torch.dtype:
+    """The type of real kernels: they keep their digits beside half precision."""
+    return kind.to_real() if kind.is_complex else torch.float32 if kind in torch_.HALF else kind
 
 
 def _at(value: Any, i: int) -> Any:
@@ -158,6 +162,7 @@ def separable_filter(x: Any, kernels: Sequence[Any], settings: Settings, verb: C
     learnt = any([k.requires_grad for k in kernels])
     whole = not any([k.is_floating_point() or k.is_complex() for k in kernels])
     if any([k.is_complex() for k in kernels]) or (learnt and settings.cval != 0) or whole:
+        kernels = [k.float() if k.dtype in torch_.HALF else k for k in kernels]  # products need more digits
         dense = kernels[0].long() if whole else kernels[0]
         for k in kernels[1:]:
             dense = dense[..., None] * k
@@ -201,7 +206,7 @@ def windows(x: Tensor, sizes: Any, axes: tuple[int, ...], stride: Any, dilation:
     window = Window(sizes, stride=stride, dilation=dilation)
     slid = window.over([x.shape[a] for a in axes], "zero", axes)
     for a, axis in zip(axes, slid, strict=True):
-        x = x.unfold(a, axis.reach, axis.stride)
+        x = x.unfold(a, axis.reach, min(axis.stride, FAR))
     for i, axis in enumerate(slid, start=x.ndim - len(slid)):
-        x = x[(slice(None),) * i + (slice(None, None, axis.dilation),)]
+        x = x[(slice(None),) * i + (slice(None, None, min(axis.dilation, FAR)),)]
     return x

@@ -9,7 +9,7 @@ Imports: PyTorch, form, adjoint, arithmetic.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,16 @@ from torch.nn import Parameter
 
 from sash.arrays.torch_ import HALF, TYPES, array, tensor
 from sash.arrays.weights import Weights
-from sash.errors import KindError
+from sash.errors import KindError, MemoryLimit
 from sash.methods import native
 from sash.ops.adjoint import reverse, turned, weigh
 from sash.ops.arithmetic import carry_out, per_axis
 from sash.ops.form import ALONE, Form, decode, problem_of
 from sash.planning import choose
 from sash.problem import Problem
+from sash.race import race
 from sash.tiles import workers
+from sash.wisdom import recall
 
 SIDES = {"y": ("x", "w"), "x": ("w", "y"), "w": ("x", "y")}
 """The operands of each side, in order; z goes by the name of its place, y."""
@@ -89,64 +91,42 @@ def respond(
     kind = torch.result_type(a, b)
     exact = not kind.is_floating_point and not kind.is_complex
     problem = _problem(form, wants, a, b, shape, gate)
-    if not exact and not form.product and gate is None and goes_native(problem, form, workers()):
-        return _native(problem, form, wants, a, b, bias)
-    if problem.home == "cuda":
-        return _on_device(problem, form, wants, a.detach(), b.detach(), shape, bias, gate, torch.int64 if exact else kind)
-    first, second = array(a), array(b)
-    made = np.result_type(first, second)
-    made = np.dtype(np.int64 if exact else np.float32 if made == np.float16 else made)
-    extra = None if bias is None else array(bias).astype(made, copy=False)
-    plane = None if gate is None else array(gate)
-    if wants == "w":
-        w = np.empty(tuple(shape), made)
-        weigh(problem, first, second, w, form.cval, form.how, plane)
-        return tensor(w, kind)
-    x, taps = (first, second) if wants == "y" else (second, first)
-    kernel = _kernel(form, taps, wants == "x", plane, len(problem.axes))
-    kernel.bias = extra
-    y = np.empty((problem.batch, problem.outputs, *problem.out) if wants == "y" else tuple(shape), made)
-    if y.size and wants == "y":
-        carry_out(problem, x, kernel, y, form.cval, exact, form.how)
-    elif y.size:
-        reverse(problem, x, kernel, y, exact, form.how)
-    return tensor(y, torch.int64 if exact else kind)
+    if not exact and not form.product and gate is None and problem.home != "numpy":
+        if form.method == "measure" and not kind.is_complex:
+            if native_wins(problem, form, wants, a, b, shape, bias, kind):
+                return _native(problem, form, wants, a, b, bias)
+            problem = _on_arrays(problem)
+        elif goes_native(problem, form, workers()):
+            return _native(problem, form, wants, a, b, bias)
+    return _engine(problem, form, wants, a, b, shape, bias, gate, kind)
 
 
-def _on_device(
-    problem: Problem, form: Form, wants: str, a: Any, b: Any, shape: Sequence[int], bias: Tensor | None, gate: Any, kind: torch.dtype
-) -> Tensor:
-    """The engine on a GPU's tensors: the methods that are written over functions of the family."""
-    exact = kind == torch.int64
+def _engine(
+    problem: Problem, form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int], bias: Tensor | None, gate: Tensor | None,
+    kind: torch.dtype,
+) -> Tensor:  # fmt: skip
+    """The engine's own methods: on the CPU on arrays, on a GPU those that are written over functions of the family."""
+    exact = not kind.is_floating_point and not kind.is_complex
+    kind = torch.int64 if exact else kind
     stored = torch.float32 if kind in HALF else kind
+    extents = (problem.batch, problem.outputs, *problem.out) if wants == "y" else tuple(shape)
+    device = problem.home == "cuda"
+    read: Any = Tensor.detach if device else array
+    first, second = read(a), read(b)
+    plane, extra = [None if t is None else read(t) for t in (gate, bias)]
+    made: Any = a.new_empty(extents, dtype=stored) if device else np.empty(extents, TYPES[stored])
     if wants == "w":
-        w: Any = a.new_empty(tuple(shape), dtype=stored)
-        weigh(problem, a, b, w, form.cval, form.how, gate)
-        return w.to(kind)  # type: ignore[no-any-return]
-    x, taps = (a, b) if wants == "y" else (b, a)
-    if form.product:
-        kernel = _terms(torch.split(taps, [axis.size for axis in form.axes]), wants == "x")
-    else:
-        kernel = Weights(turned(taps, form.groups, len(form.axes)) if wants == "x" and gate is None else taps, gate=gate)
-    extra: Any = None if bias is None else bias.detach().to(stored)
-    kernel.bias = extra
-    made: Any = a.new_empty((problem.batch, problem.outputs, *problem.out) if wants == "y" else tuple(shape), dtype=stored)
-    if made.numel() and wants == "y":
-        carry_out(problem, x, kernel, made, form.cval, exact, form.how)
-    elif made.numel():
-        reverse(problem, x, kernel, made, exact, form.how)
-    return made.to(kind)  # type: ignore[no-any-return]
-
-
-def _terms(kernels: Sequence[Tensor], back: bool) -> Weights:
-    """1-D kernels (empty ones: none on that axis) as one product; those of one tap scale a longer one."""
-    one = kernels[0].new_ones(1)
-    for k in kernels:
-        one = one * k if k.numel() == 1 else one
-    longer = next((i for i, k in enumerate(kernels) if k.numel() > 1), 0)
-    found: Any = [(k.flip(0) if back else k) if k.numel() > 1 else torch.ones_like(one) for k in kernels]
-    found[longer] = found[longer] * one
-    return Weights(None, (tuple(found),), spread=True)
+        weigh(problem, first, second, made, form.cval, form.how, plane)
+    elif 0 not in extents:
+        x, taps = (first, second) if wants == "y" else (second, first)
+        kernel = _kernel(form, taps, wants == "x", plane)
+        if extra is not None:
+            kernel.bias = extra.to(stored) if device else extra.astype(made.dtype, copy=False)
+        if wants == "y":
+            carry_out(problem, x, kernel, made, form.cval, exact, form.how)
+        else:
+            reverse(problem, x, kernel, made, exact, form.how)
+    return made.to(kind) if device else tensor(made, kind)
 
 
 def on_device(t: Tensor) -> bool:
@@ -163,13 +143,26 @@ def _problem(form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int],
     return problem_of(form, x, outputs, 0 if gate is None else w[0], TYPES[a.dtype], TYPES[b.dtype], home)
 
 
-def _kernel(form: Form, taps: Any, back: bool, gate: Any, axes: int) -> Weights:
+def _kernel(form: Form, taps: Any, back: bool, gate: Any) -> Weights:
     """w for the engine; `back`: turned round, for the transposed operation."""
-    if form.product:
-        cuts = np.cumsum([a.size for a in form.axes])[:-1]
-        kernels = {i: k[::-1] if back else k for i, k in enumerate(np.split(taps, cuts)) if k.size}
-        return Weights(None, (per_axis(kernels, axes),), spread=True)
-    return Weights(turned(taps, form.groups, axes) if back and gate is None else taps, gate=gate)
+    if not form.product:
+        return Weights(turned(taps, form.groups, len(form.axes)) if back and gate is None else taps, gate=gate)
+    sizes = [a.size for a in form.axes]
+    if isinstance(taps, Tensor):
+        return Weights(None, (_per_axis([k.flip(0) if back else k for k in torch.split(taps, sizes)]),), spread=True)
+    kernels = {i: k[::-1] if back else k for i, k in enumerate(np.split(taps, np.cumsum(sizes)[:-1])) if k.size}
+    return Weights(None, (per_axis(kernels, len(sizes)),), spread=True)
+
+
+def _per_axis(kernels: Sequence[Tensor]) -> Any:
+    """As `per_axis`, of tensors; empty ones: none on that axis."""
+    one = kernels[0].new_ones(1)
+    for k in kernels:
+        one = one * k if k.numel() == 1 else one
+    longer = next((i for i, k in enumerate(kernels) if k.numel() > 1), 0)
+    found = [k if k.numel() > 1 else torch.ones_like(one) for k in kernels]
+    found[longer] = found[longer] * one
+    return tuple(found)
 
 
 @lru_cache(maxsize=2048, typed=True)
@@ -178,6 +171,51 @@ def goes_native(problem: Problem, form: Form, crew: int) -> bool:
     if problem.home == "numpy":
         return False
     return choose(problem._replace(finite=True), form.method, form.max_memory, crew).method == native.NAME
+
+
+def native_wins(
+    problem: Problem, form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int], bias: Tensor | None, kind: torch.dtype
+) -> bool:
+    """Whether PyTorch's own convolution is faster here than the engine at its best: as remembered, else tried now."""
+    side, limit = _side(problem, wants, a.dtype == torch.bfloat16), form.max_memory
+    known = recall(side, limit)
+    if known is not None:
+        return known.method == native.NAME
+    predicted = goes_native(problem, form, workers())
+    if not contested(problem, form, workers()):
+        return predicted
+    own = partial(_native, problem, form, wants, a, b, bias)
+    engine = partial(_engine, _on_arrays(problem), form, wants, a, b, shape, bias, None, kind)
+    try:
+        engine()  # which finds its own best method first
+    except MemoryLimit:
+        return True
+    inner = _on_arrays(side)
+    best = recall(inner, limit) or recall(inner._replace(finite=False), limit)
+    name = best.method if best else choose(inner, "auto", limit, workers()).method
+    runs = {native.NAME: own, name: engine} if predicted else {name: engine, native.NAME: own}
+    return name == native.NAME or race(side, limit, runs, a.device if on_device(a) else None) == native.NAME
+
+
+@lru_cache(maxsize=2048, typed=True)
+def contested(problem: Problem, form: Form, crew: int) -> bool:
+    """Whether predictions leave open if PyTorch's own convolution or the engine is faster."""
+    plan = choose(problem._replace(finite=True), form.method, form.max_memory, crew)
+    return bool(plan.rivals) and native.NAME in (plan.method, *plan.rivals)
+
+
+@lru_cache(maxsize=2048)
+def _side(problem: Problem, wants: str, brain: bool) -> Problem:
+    """The problem that gives one side of T, by which wisdom knows it; `brain`: of bfloat16, which arrays hold as float32."""
+    forward = problem._replace(finite=True)
+    side = forward if wants == "y" else forward.adjoint_x() if wants == "x" else forward.adjoint_w()
+    return side._replace(finite=True, source="bfloat16" if brain else side.source)
+
+
+@lru_cache(maxsize=2048)
+def _on_arrays(problem: Problem) -> Problem:
+    """The problem as the engine meets it on the CPU where PyTorch's own convolution is not among its methods."""
+    return problem._replace(home="numpy") if problem.home == "torch" else problem
 
 
 def _native(problem: Problem, form: Form, wants: str, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
