@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import sash
+from sash import race, running
 
 # The user's cache folder is neither read nor written, by these tests or by their children.
 _cache = tempfile.TemporaryDirectory(prefix="sash-tests-")
@@ -64,3 +65,46 @@ def poisoned_memory(monkeypatch):
 def shipped_rates(monkeypatch):
     """Tests plan with the rates that are shipped, on systems too that have another idea of a cache folder."""
     monkeypatch.setattr("sash.machine.calibration_file", lambda: Path(os.environ["XDG_CACHE_HOME"], "machine.json"))
+
+
+@pytest.fixture
+def forgotten(monkeypatch):
+    """No test learns from another, and none takes longer than it must."""
+    monkeypatch.setattr(race, "ENOUGH", 0.0)
+    sash.forget_wisdom()
+    yield
+    sash.forget_wisdom()
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The plans that are carried out, one after the other."""
+    found, execute = [], running.execute
+
+    def spy(plan, *args):
+        found.append(plan)
+        execute(plan, *args)
+
+    monkeypatch.setattr(running, "execute", spy)
+    return found
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that runs only while a method does: `takes` seconds by its name, or else 1; `ran` are the names.
+
+    Those of `fails` raise their error, `after` some runs that went well.
+    """
+    told = types.SimpleNamespace(takes={}, now=0.0, ran=[], fails={}, after=0)
+    execute = running.execute
+
+    def spy(plan, *args):
+        told.ran.append(plan.method)
+        if plan.method in told.fails and told.ran.count(plan.method) > told.after:
+            raise told.fails[plan.method]
+        execute(plan, *args)
+        told.now += told.takes.get(plan.method, 1.0)
+
+    monkeypatch.setattr(running, "execute", spy)
+    monkeypatch.setattr(race, "perf_counter", lambda: told.now)
+    return told

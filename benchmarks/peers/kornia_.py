@@ -30,7 +30,7 @@ def blur(job: Blur, x: Array) -> Iterator[Way]:
         yield cannot(name, "two axes only")
         return
     if job.boundary not in BORDERS:
-        yield cannot(name, "it mirrors about the last sample, not behind it")
+        yield cannot(name, "it has no such border, only about the last sample")
         return
     lone = len(job.shape) == 1
     taps, spread = ((1, size), (1.0, job.sigma)) if lone else ((size, size), (job.sigma, job.sigma))

@@ -83,7 +83,9 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
     crew = max(1, min(workers, problem.count(cost.tile), room)) if seconds > ALONE else 1
     scratch = cost.shared + crew * cost.scratch
     over = f"needs {size(scratch)} of scratch, more than max_memory={size(limit)}" if scratch > limit else ""
-    share = seconds / crew * (1 + (crew - 1) * here.rates["crew"]) + (here.rates["crew.call"] if crew > 1 else 0.0)
+    share = seconds
+    if crew > 1:
+        share = seconds / crew * (1 + (crew - 1) * here.rates["crew"]) * cost.crowded + here.rates["crew.call"]
     return Candidate(method.NAME, share, scratch, crew, over, cost)
 
 

@@ -33,6 +33,9 @@ WORK, PIECES = 1 << 24, 32
 
 _ONES = {np.dtype(name).char: np.ones(1, name) for name in EXACT_BITS}
 
+MASKED = 2
+"""How many times longer vectors take of which only the first lanes are read."""
+
 SHUFFLED = (2, 3, 4)
 """Strides whose rows are dealt out by shuffles."""
 
@@ -87,7 +90,8 @@ def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine
     if shared and counts[last] >= side and row >= side * lanes and problem.axes[last - 1].size >= side - 1:
         return {"rows": lines // counts[last] * _whole(counts[last], side) * _whole(row, side * lanes)}
     left = row % (side * lanes)
-    return {"taps": lines * (row - left), "apart": _whole(lines, side) * _whole(left, lanes)}
+    masked = MASKED if row < lanes else 1
+    return {"taps": lines * (row - left), "apart": masked * _whole(lines, side) * _whole(left, lanes)}
 
 
 def _apart(axis: Axis) -> float:

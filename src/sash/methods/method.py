@@ -31,6 +31,8 @@ class Cost:
     note: str = ""
     parts: int = 1
     """Pieces of a tile that are transformed side by side."""
+    crowded: float = 1.0
+    """How much longer blocks take where threads make several at once, beyond what every method loses then."""
 
 
 class Method(Protocol):

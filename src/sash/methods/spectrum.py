@@ -34,6 +34,15 @@ eps * log2(2**22) * sqrt(2**22) * 2**36 < 1/4 in float64."""
 SIDE, SLOW = 8, 2.5
 """Lines transformed side by side where only one axis is; fewer take so many times as long each."""
 
+CROWDED = 1.25
+"""Transforms leave the second-level cache, and threads share what lies behind it (two cores: 1.2 to 1.5)."""
+
+LITTLE = 4
+"""Length of the shortest axis of a transform at which each sample takes twice as long."""
+
+SHORT = 16
+"""Samples of the last axis at which dealing out phases, a row at a time, takes twice as long for each."""
+
 TOGETHER = 1 << 16
 """Samples that one call transforms, about, where there are more channels."""
 
@@ -127,18 +136,22 @@ def cost(problem: Problem, machine: Machine, limit: float, phased: bool) -> Cost
         shared = (pairs + 4 * _together(pairs, transform)) * transform * item
         tiles = problem.count(tile)
         place = "fft" if transform * item * 4 < machine.cache else "fft.large"
-        slow = SLOW if len(folds) == 1 and idle * parts < SIDE else 1.0
+        slow = (
+            SLOW
+            if len(folds) == 1 and idle * parts < SIDE
+            else 1 + LITTLE / min([_length(problem.axes[i], block[i], phased) for i in folds])
+        )
         work = {
             f"{place}.{dtype}": (tiles * volume * points * slow + pairs * transform) * log2(max(transform, 2)),
             f"fft.multiply.{dtype}": tiles * pairs * points,
             "fft.call": tiles * (2 * pairs - 1),
-            "split.sample": problem.samples if phased else 0,
+            "fft.phase": problem.samples * (1 + SHORT / problem.axes[-1].n) if phased else 0,
             "copy.sample": problem.samples,
             "fft.block": tiles + 1,  # and one for the kernel
         }
         seconds = machine.seconds(work)
         note = "x".join(str(_length(problem.axes[i], block[i], phased)) for i in folds) + (f", {parts} side by side" if parts > 1 else "")
-        found = Cost(work, scratch, shared, tile, note, parts)
+        found = Cost(work, scratch, shared, tile, note, parts, CROWDED)
         fits = scratch + shared <= limit
         rank = (fits, -seconds if fits else -float(scratch + shared), found)
         if best is None or rank[:2] > best[:2]:
@@ -223,7 +236,7 @@ def prepare(problem: Problem, weights: Weights, cost: Cost, phased: bool) -> Spe
 def _spectrum(problem: Problem, w: Array, geometry: Sequence[Geometry]) -> Array:
     """w (O, C/G, *K) to its conjugate spectrum (O, C/G*P, *F)."""
     f = family(w)
-    axes, lengths = [g.axis + 2 for g in geometry], [g.length for g in geometry]
+    axes, lengths = _in_order(geometry)
     values: Any = None
     pairs = w.reshape(w.shape[0] * w.shape[1], 1, *w.shape[2:])
     step = _together(len(pairs), prod(lengths))
@@ -239,6 +252,12 @@ def _spectrum(problem: Problem, w: Array, geometry: Sequence[Geometry]) -> Array
             values = f.empty((len(pairs), *found.shape[1:]), found) if values is None else values
             values[first : first + step] = found
     return values.reshape(w.shape[0], w.shape[1] * values.shape[1], *values.shape[2:])  # type: ignore[no-any-return]
+
+
+def _in_order(geometry: Sequence[Geometry]) -> tuple[list[int], list[int]]:
+    """(axes, lengths) as transforms want them: the last, which is the real one, is the longest."""
+    ordered = sorted(geometry, key=lambda g: g.length)
+    return [g.axis + 2 for g in ordered], [g.length for g in ordered]
 
 
 def _spans(problem: Problem, geometry: Sequence[Geometry]) -> list[int]:
@@ -307,7 +326,7 @@ def _sound(problem: Problem, tile: Array, prepared: Spectrum) -> Array:
 def _apply(problem: Problem, tile: Array, values: Array, geometry: Sequence[Geometry]) -> Array:
     """Transform, multiply, sum over channels and phases, transform back: (N, O, *out)."""
     f = family(tile)
-    axes, lengths = [g.axis + 2 for g in geometry], [g.length for g in geometry]
+    axes, lengths = _in_order(geometry)
     split = _split(tile, geometry)
     channels, each = values.shape[1], problem.outputs // problem.groups
     if channels == problem.outputs == 1:
