@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--peer", action="append", metavar="NAME", help=f"only this peer (may be repeated): {', '.join(peers.PEERS)}")
     p.add_argument("--cell", metavar="TEXT", help="only cells with this text in their name")
     much = p.add_mutually_exclusive_group()
-    much.add_argument("--quick", action="store_true", help="a subset of the cells, under 5 minutes (the default)")
+    much.add_argument("--quick", action="store_true", help="a subset of the cells, about 10 minutes (the default)")
     much.add_argument("--all", action="store_true", help="every cell that is not --large, and slow peers too")
     p.add_argument("--large", action="store_true", help="the largest cells too")
     p.add_argument(

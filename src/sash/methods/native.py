@@ -68,7 +68,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     crew = 0.9 * machine.cores if machine.cores > 1 else 1.0  # PyTorch's own threads
     if _onednn(problem):
         scratch = (problem.samples + problem.results + problem.taps * problem.outputs) * item
-        moved = (problem.samples + problem.results) * (THIN if problem.groups == 1 and inputs < 16 and problem.axes[-1].stride == 1 else 1)
+        moved = problem.samples + problem.results
         work = {
             "native.float32": places * inputs * _lanes(problem.groups, inputs, outputs) / crew,
             "native.moved": moved / crew,
@@ -80,9 +80,6 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     work["copy.sample"] = padded
     return Cost(work, scratch + padded * item, 0, (problem.batch, *problem.out))
 
-
-THIN = 4
-"""How much more its copies cost where dense problems of fewer than 16 inputs keep their size (measured with PyTorch 2.13)."""
 
 ENOUGH = 20480
 """Product of the first four extents of x above which PyTorch 2 hands float32 to oneDNN (ConvParams::use_mkldnn)."""
