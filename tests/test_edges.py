@@ -30,7 +30,7 @@ def both(verb, *arrays, watched=False, **settings):
         import torch
     except ImportError:
         return
-    given = [torch.tensor(a.astype(a.dtype.newbyteorder("="))) if isinstance(a, np.ndarray) else a for a in arrays]
+    given = [torch.from_numpy(a.astype(a.dtype.newbyteorder("="), order="K")) if isinstance(a, np.ndarray) else a for a in arrays]
     yield verb(*given, **settings).numpy()
     if watched:
         learnt = [t.requires_grad_() if isinstance(t, torch.Tensor) and (t.is_floating_point() or t.is_complex()) else t for t in given]
@@ -108,8 +108,9 @@ def test_steps_of_any_length_in_the_other_verbs(far):
         np.testing.assert_allclose(found, sash.conv2_5d(x, depth, planes, **near))
     for found in both(sash.depth_planes, depth, (1, 3), focal=90.0, **narrow):
         np.testing.assert_array_equal(found, sash.depth_planes(depth, (1, 3), **near))
-    for found in both(sash.windows, x[0, 0], (2, 1), stride=(far, 2), dilation=(1, far)):
-        np.testing.assert_array_equal(found, sash.windows(x[0, 0], (2, 1), stride=(9, 2)))
+    for plane in (x[0, 0], np.asfortranarray(x[0, 0])):
+        for found in both(sash.windows, plane, (2, 1), stride=(far, 2), dilation=(1, far)):
+            np.testing.assert_array_equal(found, sash.windows(plane, (2, 1), stride=(9, 2)))
     for metric in ("sad", "ssd", "ncc", "zncc"):
         for found in both(sash.similarity, x[0, 0], x[0, 1, :2, :3].copy(), watched=True, metric=metric, stride=far):
             np.testing.assert_allclose(found, sash.similarity(x[0, 0], x[0, 1, :2, :3].copy(), metric=metric, stride=9), atol=1e-12)
@@ -127,6 +128,22 @@ def oracle_planes(depth, **settings):
     import oracle_networks
 
     return oracle_networks.depth_planes(depth, (1, 3), focal=90.0, **settings)
+
+
+# --- crops ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("boundary", oracle.BOUNDARIES)
+def test_a_crop_beside_a_boundary_that_reads_it(boundary, method):
+    rng = np.random.default_rng(6)
+    for shape, axis in (((30,), 0), ((7, 15), 0), ((15, 7), 1), ((9, 7, 7), 1)):
+        x, kernel = rng.standard_normal(shape), rng.standard_normal(4)
+        for pads in ((-1, 2), (-2, 3), (2, -1), (3, -2), (-3, 4), (4, -3), (-1, -1)):
+            told = {"axes": (axis,), "padding": (pads,), "boundary": boundary}
+            found = willing(lambda: sash.separable_filter(x, [kernel], method=method, **told))  # noqa: B023
+            want = oracle.correlate(x, kernel, **told)
+            assert found is None or np.allclose(found, want), (shape, pads)
 
 
 # --- scalars -------------------------------------------------------------------------------------

@@ -140,6 +140,20 @@ def test_the_gradient_of_a_weight(monkeypatch, method, shape, promise):
     assert off(weight.grad, n * h * w, promise) <= 1
 
 
+@pytest.mark.parametrize("size", [64, 128])
+def test_the_gradients_of_absolute_differences(size):
+    """Every sign is 1: the image's gradient sums the cotangent over the taps, the template's over the positions."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    import torch
+
+    x, t = torch.ones(2 * size + 1, 2 * size + 1, requires_grad=True), torch.zeros(size, size, requires_grad=True)
+    y = sash.similarity(x, t, metric="sad")
+    y.backward(torch.full_like(y, 0.1))
+    scale = size**2 * TENTH  # scores are means of terms of 1
+    assert off(-x.grad[size - 1 : size + 2, size - 1 : size + 2] * scale, size**2) <= 1
+    assert off(t.grad * scale, y.numel()) <= 1
+
+
 class Seconds:
     """A plan that is told how long it takes."""
 

@@ -378,6 +378,6 @@ def _ends(axis: Axis) -> tuple[int, int, int, Array, Array] | None:
     read = index(axis)
     gap = np.r_[0:low, high : len(read)]
     source = np.where(read[gap] < 0, -1, read[gap] - first + low)
-    if ((source >= 0) & ((source < low) | (source >= high))).any():
+    if ((read[gap] >= 0) & ((source < low) | (source >= high))).any():  # cropped: a copy has nothing to be made from
         return None
     return low, high, first, gap, source

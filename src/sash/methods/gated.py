@@ -179,7 +179,8 @@ def backward_w(problem: Problem, x: Array, z: Array, gate: Array, w: Array, band
     taps = down.size * across.size
     x, z = ready(x, problem.dtype), ready(z, problem.dtype)
     sums = np.zeros((SUMS, groups, problem.planes * taps * each * wide), x.dtype)
-    totals, added = np.zeros_like(sums), [0] * SUMS
+    totals: dict[int, Array] = {}
+    added = [0] * SUMS
 
     def one(n: int, top: int, bottom: int, into: int) -> None:
         rows = down._replace(start=down.start + top * down.stride, stop=down.start + (bottom - 1) * down.stride + down.reach)
@@ -196,11 +197,12 @@ def backward_w(problem: Problem, x: Array, z: Array, gate: Array, w: Array, band
             )  # fmt: skip
         added[into] += -(-len(t.to) // TOGETHER)
         if added[into] >= CHUNK[True]:  # no running sum is longer than two such
-            totals[into] += sums[into]
+            totals[into] = totals.get(into, 0) + sums[into]
             sums[into], added[into] = 0, 0
 
     bands(one, max(POSITIONS // max(across.out, 1), 1))
-    sums += totals
+    for into, held in totals.items():
+        sums[into] += held
     found = np.empty((problem.planes, taps, each, made), x.dtype)
     for g in range(groups):
         total = sums[0, g]

@@ -113,9 +113,9 @@ def _factored(problem: Problem, kernel: Weights, how: How, exact: bool) -> Probl
 
 def per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
     """One 1-D kernel per axis of x; those of one tap become 1, and one that is longer takes over their scale."""
-    kernels = {a: k.astype(np.float32) if k.dtype == np.float16 else k for a, k in kernels.items()}  # products need more digits
-    if len(kernels) == ndim and all([k.size > 1 and k.dtype.kind == "f" for k in kernels.values()]):
+    if len(kernels) == ndim and all([k.size > 1 and k.dtype.kind == "f" and k.itemsize > 2 for k in kernels.values()]):
         return tuple([kernels[i] for i in range(ndim)])
+    kernels = {a: k.astype(np.float32) if k.dtype == np.float16 else k for a, k in kernels.items()}  # products need more digits
     if all(k.dtype.kind in "biu" for k in kernels.values()):
         return _per_axis_exactly(kernels, ndim)
     scale = prod(k[0] for k in kernels.values() if k.size == 1)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sash.accuracy import CHUNK
 from sash.arrays.torch_ import array, fill, spill, tensor
 from sash.arrays.weights import Weights
 from sash.axis import Axis
@@ -59,8 +60,12 @@ def respond(x: Tensor, t: Tensor, m: Tensor | None, v: Tensor | None, wants: str
     y = _like(x, t, wants, axes)
     if wants == "x":
         y = torch.zeros_like(frame)
+    total = torch.zeros_like(y)
     beside = None if v is None else fill(v.detach(), axes, 0) if wants == "along x" else v.detach()
-    for o, k, see in _taps(t, axes):
+    for number, (o, k, see) in enumerate(_taps(t, axes), start=1):
+        if number % CHUNK[True] == 0:  # a running sum's error grows with its length
+            total += y
+            y.zero_()
         s = see(frame) - _at(t, o, k)
         s = s.abs_() if wants == "sum" else s.sign_()
         if m is not None:
@@ -77,6 +82,7 @@ def respond(x: Tensor, t: Tensor, m: Tensor | None, v: Tensor | None, wants: str
             see(y).add_(s.mul_(beside[:, o : o + 1]))
         else:
             _at(y, o, k)[...] = -s.mul_(beside[:, o : o + 1]).sum([0, *range(2, s.ndim)]).reshape(1, -1, *[1] * len(axes))
+    y += total
     return spill(y, axes) if wants == "x" else y
 
 

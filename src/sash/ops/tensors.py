@@ -206,7 +206,7 @@ def windows(x: Tensor, sizes: Any, axes: tuple[int, ...], stride: Any, dilation:
     window = Window(sizes, stride=stride, dilation=dilation)
     slid = window.over([x.shape[a] for a in axes], "zero", axes)
     for a, axis in zip(axes, slid, strict=True):
-        x = x.unfold(a, axis.reach, min(axis.stride, FAR))
+        x = x.unfold(a, axis.reach, axis.stride if axis.stride < 1 << 31 else min(axis.stride, max(axis.n, 1)))
     for i, axis in enumerate(slid, start=x.ndim - len(slid)):
-        x = x[(slice(None),) * i + (slice(None, None, min(axis.dilation, FAR)),)]
+        x = x[(slice(None),) * i + (slice(None, None, axis.dilation if axis.size > 1 else 1),)]
     return x
