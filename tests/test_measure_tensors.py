@@ -13,15 +13,7 @@ from sash.ops import trilinear
 from tensor_layouts import array, tensor, torch
 
 NATIVE = "native"
-
-
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch):
-    """No test learns from another, and none takes longer than it must."""
-    monkeypatch.setattr(race, "ENOUGH", 0.0)
-    sash.forget_wisdom()
-    yield
-    sash.forget_wisdom()
+pytestmark = pytest.mark.usefixtures("forgotten")
 
 
 @pytest.fixture

@@ -151,3 +151,14 @@ def test_the_memory_that_an_error_asks_for_is_enough():
     with pytest.raises(sash.SashError, match="least that would do") as caught:
         sash.similarity(image, template, metric="zncc", max_memory=50_000)
     assert sash.similarity(image, template, metric="zncc", max_memory=caught.value.least).shape == (261, 261)
+
+
+def test_tables_of_little_arrays_are_kept_for_little_tiles_only():
+    """A few samples padded to millions would leave a table of as many offsets behind."""
+    from sash.arrays import numpy_
+
+    numpy_._places.cache_clear()
+    sash.correlate(np.ones(5, np.float32), np.ones(3, np.float32), padding=100_000, boundary="wrap", method="shift_add")
+    assert not numpy_._places.cache_info().currsize
+    sash.correlate(np.ones(5, np.float32), np.ones(3, np.float32), padding=1, boundary="wrap", method="shift_add")
+    assert numpy_._places.cache_info().currsize

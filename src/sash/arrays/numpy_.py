@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ MANY = 6
 """Axes with more runs than this are read through an index map instead of run by run."""
 
 
-LITTLE = 1 << 12
-"""Arrays of up to so many samples are extended by one look-up."""
+LITTLE = 1 << 13
+"""Tiles of up to so many samples are extended by one look-up, whose tables are kept."""
 
 
 def asarray(name: str, value: object) -> Array:
@@ -88,7 +89,7 @@ def fill(x: Array, axes: Sequence[Axis], dtype: str, cval: complex) -> Array:
     if all([a.plain for a in axes]):
         piece = cut(x, [slice(a.start, a.stop) for a in axes])
         return piece if piece.dtype == dtype and piece.dtype.isnative and piece.flags.aligned else piece.astype(dtype)
-    if 0 < x.size <= LITTLE and x.flags.c_contiguous:
+    if x.size and x.flags.c_contiguous and prod(x.shape[:2]) * prod([a.stop - a.start for a in axes]) <= LITTLE:
         return _looked_up(x, tuple(axes), dtype, cval)
     tile = np.empty((*x.shape[:2], *(a.stop - a.start for a in axes)), dtype)
     _gather(x, tuple([a.runs(a.start, a.stop) for a in axes]), tile, cval)
