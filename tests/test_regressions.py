@@ -156,9 +156,11 @@ def test_the_memory_that_an_error_asks_for_is_enough():
 def test_tables_of_little_arrays_are_kept_for_little_tiles_only():
     """A few samples padded to millions would leave a table of as many offsets behind."""
     from sash.arrays import numpy_
+    from sash.axis import Axis
 
-    numpy_._places.cache_clear()
-    sash.correlate(np.ones(5, np.float32), np.ones(3, np.float32), padding=100_000, boundary="wrap", method="shift_add")
-    assert not numpy_._places.cache_info().currsize
-    sash.correlate(np.ones(5, np.float32), np.ones(3, np.float32), padding=1, boundary="wrap", method="shift_add")
-    assert numpy_._places.cache_info().currsize
+    x = np.arange(5, dtype=np.float32).reshape(1, 1, 5)
+    for pad, kept in ((100_000, 0), (1, 1)):
+        numpy_._places.cache_clear()
+        tile = numpy_.fill(x, (Axis(5, 3, 1, 1, -pad, 5 + pad, "wrap"),), "float32", 0)
+        np.testing.assert_array_equal(tile[0, 0], np.arange(-pad, 5 + pad) % 5)
+        assert numpy_._places.cache_info().currsize == kept
