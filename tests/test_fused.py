@@ -25,12 +25,16 @@ def cut(monkeypatch):
     change()
 
 
+@pytest.mark.parametrize("sizes", [(4, 5, 7), (3, 5, 7), (1, 7, 1), (7, 1, 3)], ids=str)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_cuts_do_not_show(boundary, dtype, cut):
+def test_cuts_do_not_show(boundary, dtype, sizes, cut):
+    """Kernels of odd sizes are symmetric: the pairs of samples that share a tap are added first."""
     rng = np.random.default_rng(11)
     x = rng.standard_normal((2, 19, 37, 45)).astype(dtype)
-    kernels = [rng.standard_normal(n) for n in (4, 5, 7)]
+    kernels = [rng.standard_normal(n) for n in sizes]
+    if all(n % 2 for n in sizes):
+        kernels = [k + k[::-1] for k in kernels]
     settings = {"padding": "same", "boundary": boundary, "cval": 0.7, "method": "separable"}
     whole = sash.separable_filter(x, kernels, **settings)
     dense = np.multiply.outer(np.multiply.outer(*kernels[:2]), kernels[2])
@@ -52,3 +56,55 @@ def test_sums_of_products_accumulate_over_the_same_cuts(cut):
     for band, group in ((2, 5), (7, 3)):
         cut(BAND=band, GROUP=group)
         np.testing.assert_array_equal(sash.correlate(x, kernel, **settings), whole)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(70, 150), (9, 24), (5, 200), (130, 31), (40, 50, 3)], ids=str)
+def test_symmetric_kernels_equal_those_that_are_not_known_to_be(shape, dtype):
+    """The same taps through both families of kernels, and small integers read as they lie."""
+    rng = np.random.default_rng(13)
+    x = (rng.standard_normal(shape) * 50).astype(dtype)
+    half = rng.random(4)
+    k = np.r_[half[::-1], rng.random(1), half]
+    nearly = k.copy()
+    nearly[0] = np.nextafter(np.float32(nearly[0]), 9)
+    y, z = (
+        sash.separable_filter(x, [w, w], axes=(0, 1), padding="same", boundary="mirror", method="separable", dtype=float)
+        for w in (k, nearly)
+    )
+    np.testing.assert_allclose(y, z, rtol=0, atol=1e-6 * np.abs(y).max())
+    dense = np.multiply.outer(k, k).reshape(9, 9, *[1] * (len(shape) - 2))
+    exact = oracle.correlate(x.astype(float), dense, padding="same", boundary="mirror", cval=0)
+    np.testing.assert_allclose(y, exact, rtol=0, atol=1e-12 * np.abs(exact).max())
+
+
+def test_blocks_of_registers_are_as_the_costs_take_them():
+    from sash.kernels.cpu import pairs
+
+    assert (len(pairs.ROWS), len(pairs.COLS)) == fused.PAIRED
+
+
+@pytest.mark.parametrize("add", [0, 1])
+@pytest.mark.parametrize(("m", "n"), [(1, 3), (3, 40), (4, 32), (9, 70), (6, 400)])
+def test_symmetric_passes_write_once_what_they_should(m, n, add):
+    """Rows of two blocks in one array of results, whose other elements stay as they were."""
+    from sash.kernels.cpu import pairs, rows
+
+    rng = np.random.default_rng(14)
+    half = rng.random(3).astype(np.float32)
+    k = np.r_[half[::-1], np.float32(1), half]
+    x = rng.random(2 * (m + 6) * (n + 20)).astype(np.float32)
+    at, to = np.array([0, (m + 6) * (n + 20)]), np.array([5, 11 + m * (n + 2)])
+    y = rng.random(40 + 2 * m * (n + 2)).astype(np.float32)
+    for name, offsets, spots in (
+        ("column", np.arange(m + 6) * (n + 20), to),
+        ("along", np.arange(7), to),
+        ("along", 3 * np.arange(7), to),
+        ("along", 2 * np.arange(7), to),
+    ):
+        found, wanted = y.copy(), y.copy()
+        told = (offsets, n + 2, m, n, add) if name == "column" else (offsets, n, add)
+        getattr(pairs, name)(x, k, found, at, spots, *told)
+        getattr(rows, name)(x, k, wanted, at, spots, *told)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6, err_msg=f"{name}, {offsets[:2]}")
+        assert (found != y).any()

@@ -49,6 +49,8 @@ class Problem(NamedTuple):
     """Gated: w is (L, O, C/G, *K) for that many L, and a third operand tells which of them each tap of each output reads."""
     home: str = "numpy"
     """Where the arrays live: "numpy", "torch" (PyTorch, on the CPU) or "cuda" (PyTorch, on a GPU)."""
+    mirrored: bool = False
+    """The 1-D kernels of all products are the same turned round, each about a tap in its middle."""
     bytewise: bool = False
     """x and w are uint8 and every difference weighs 1."""
 
@@ -103,7 +105,15 @@ class Problem(NamedTuple):
         axes = tuple([a.adjoint_w() for a in self.axes])
         each = self.inputs // self.groups
         return self._replace(
-            axes=axes, batch=each, inputs=self.groups * self.batch, rank=0, finite=False, straight=False, result=self.source, planes=0
+            axes=axes,
+            batch=each,
+            inputs=self.groups * self.batch,
+            rank=0,
+            finite=False,
+            straight=False,
+            result=self.source,
+            planes=0,
+            mirrored=False,
         )
 
     def whole_numbers(self, bits: int) -> Problem:

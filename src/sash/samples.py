@@ -74,6 +74,8 @@ def filters(shape: tuple[int, ...], sizes: tuple[int, ...], dtype: str) -> Itera
             yield base
             if stride < 3:
                 yield base._replace(rank=1)
+                if all([k % 2 for k in sizes]):
+                    yield base._replace(rank=1, mirrored=True)
             if boundary == "zero":
                 yield base._replace(source="uint8", straight=not exact, result=dtype if exact else "float32")
                 if not exact:
@@ -102,6 +104,8 @@ def operands(problem: Problem) -> tuple[Array, Weights, Array]:
         gate = rng.integers(-1, problem.planes, (problem.batch, *sizes, *problem.out), np.int8)
         return x, Weights(dense, gate=gate), y
     terms = (tuple([(rng.random(k) * 9).astype(problem.dtype) for k in sizes]),) if problem.rank else None
+    if terms and problem.mirrored:
+        terms = (tuple([k + k[::-1] for k in terms[0]]),)
     if terms is not None and prod(sizes) > 4096:
         return x, Weights(None, terms), y
     return x, Weights(dense, terms), y

@@ -81,7 +81,7 @@ def _alike(problem: Problem, max_memory: int | None) -> Choice | None:
 
 
 def _blurred(problem: Problem) -> Problem:
-    return problem._replace(bits=min(problem.bits, 1), finite=True, straight=True)
+    return problem._replace(bits=min(problem.bits, 1), finite=True, straight=True, mirrored=False)
 
 
 # --- out -----------------------------------------------------------------------------------------

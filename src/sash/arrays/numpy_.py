@@ -27,6 +27,9 @@ MANY = 6
 """Axes with more runs than this are read through an index map instead of run by run."""
 
 
+LINE = 64
+"""Bytes of a line of the cache."""
+
 LITTLE = 1 << 13
 """Tiles of up to so many samples are extended by one look-up, whose tables are kept."""
 
@@ -232,6 +235,14 @@ lib = np
 
 def zeros(shape: Sequence[int], like: Array) -> Array:
     return np.zeros(tuple(shape), like.dtype)
+
+
+def aligned(size: int, dtype: str) -> Array:
+    """Memory for so many elements that begins with a line of the cache."""
+    room = np.empty(size * np.dtype(dtype).itemsize + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    found: Array = room[start : start + room.size - LINE].view(dtype)
+    return found
 
 
 def empty(shape: Sequence[int], like: Array) -> Array:

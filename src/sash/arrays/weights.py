@@ -17,6 +17,7 @@ from sash.arrays.numpy_ import Array, cut
 from sash.axis import Phase
 
 Terms = tuple[tuple[Array, ...], ...]
+MIRRORED = "mirrored"
 
 
 @dataclass(slots=True)
@@ -42,6 +43,14 @@ class Weights:
             self.array = sum_of_products(self.terms)[None, None]
         return self.array
 
+    @property
+    def mirrored(self) -> bool:
+        """All 1-D kernels of all terms are the same turned round, about a tap in the middle."""
+        found: bool | None = self.kept.get(MIRRORED)
+        if found is None:
+            found = self.kept[MIRRORED] = self.terms is not None and all([_mirrored(k) for term in self.terms for k in term])
+        return found
+
     def phase(self, phases: Sequence[Phase]) -> Weights:
         """The taps that one class of the outputs of an upsampled problem reads."""
         found = [slice(p.tap, None, p.every) for p in phases]
@@ -50,6 +59,10 @@ class Weights:
             terms = tuple([tuple([k[piece] if k.size > 1 else k for k, piece in zip(term, found, strict=True)]) for term in self.terms])
         array = None if self.array is None else cut(self.array, found)
         return Weights(array, terms, bias=self.bias)
+
+
+def _mirrored(k: Any) -> bool:
+    return k.size == 1 or (k.size % 2 == 1 and isinstance(k, np.ndarray) and k.tobytes() == k[::-1].tobytes())
 
 
 def sum_of_products(terms: Terms) -> Array:

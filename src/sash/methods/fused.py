@@ -16,15 +16,15 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, flat, give, index, lies_well, readable, sound, steps, storable
+from sash.arrays.numpy_ import Array, aligned, flat, give, index, lies_well, readable, sound, steps, storable
 from sash.arrays.weights import Terms
 from sash.axis import Axis
 from sash.problem import Problem
 
-BAND = 32
+BAND = 64
 """Rows filtered together: fewer read the halo rows more often, more leave the second-level cache."""
 
-GROUP = 24
+GROUP = 16
 """Planes filtered together: fewer are more calls, more leave the cache."""
 
 ROW = 1 << 13
@@ -35,6 +35,9 @@ COPIES = 1 << 16
 
 NARROW, FLAT = 24, 4
 """Least values in a row, and least rows or planes where these are filtered: less does not fill a block of registers."""
+
+PAIRED = 4, 2
+"""Rows, and vectors side by side, of a block of registers for symmetric kernels (see kernels/cpu/pairs.py)."""
 
 BLOCKS = 16
 """Blocks that a problem is cut into, about: enough to share among threads."""
@@ -74,15 +77,16 @@ def takes(problem: Problem) -> bool:
     )
 
 
-def block(problem: Problem, limit: float) -> tuple[int, ...]:
-    """The block of the output made at a time: whole in z, some bands of rows, rows of at most ROW values."""
+def block(problem: Problem, limit: float, cores: int) -> tuple[int, ...]:
+    """The block of the output made at a time: whole in z, a band of rows or more, rows of at most ROW values."""
     at, out = slots(problem.axes), problem.out
     inner = prod(out[at.x + 1 :])
     tile = [1] * (len(out) + 1)
     tile[at.x + 2 :] = out[at.x + 1 :]
     tile[at.x + 1] = out[at.x] if out[at.x] * inner <= 2 * ROW else max(ROW // inner, 1)
     if at.y >= 0:
-        tile[at.y + 1] = min(out[at.y], max(BAND, -(-out[at.y] // BLOCKS)))
+        least = min(BAND, max(-(-out[at.y] // (2 * cores)), BAND // 4))  # two or more for each core, down to a quarter of a band
+        tile[at.y + 1] = min(out[at.y], max(least, -(-out[at.y] // BLOCKS)))
     if at.z >= 0:
         tile[at.z + 1] = out[at.z]
         if problem.axes[at.z].size == 1:  # planes are independent: a batch, cut into a few blocks
@@ -108,7 +112,11 @@ class Passes(NamedTuple):
 
 
 def passes(problem: Problem, tile: tuple[int, ...], vector: int, side: int) -> Passes:
-    """What blocks of this shape take, where kernels make side x side vectors of so many elements at once."""
+    """What blocks of this shape take, where kernels make side x side vectors of so many elements at once.
+
+    Symmetric kernels take blocks of `pairs`, and a term is a pair of taps.
+    """
+    high, across = PAIRED if problem.mirrored else (side, side)
     at = slots(problem.axes)
     za, ya, xa = (problem.axes[i] if i >= 0 else _one() for i in at)
     planes, rows, _ = (tile[i + 1] if i >= 0 else 1 for i in at)
@@ -117,17 +125,19 @@ def passes(problem: Problem, tile: tuple[int, ...], vector: int, side: int) -> P
     groups = -(-extended // GROUP)
 
     def alone(count: int, size: int) -> int:  # rows that take a call each
-        return 0 if size >= side - 1 and count >= side and n >= side * vector else count
+        return 0 if size >= (2 if problem.mirrored else side - 1) and count >= high and n >= across * vector else count
 
     def row(of: int) -> int:
         return -(-n // of) * of
 
-    wide = row(vector if alone(rows, ya.size) else side * vector)
-    made = [extended * rows * wide, extended * rows * row(vector), planes * rows * row(side * vector) if za.size > 1 else 0]
+    wide = row(vector if alone(rows, ya.size) else across * vector)
+    made = [extended * rows * wide, extended * rows * row(vector), planes * rows * row(across * vector) if za.size > 1 else 0]
     called = bands * groups * (3 if za.size > 1 else 2)
     lines = bands * (groups * alone(min(rows, BAND), ya.size) + (alone(planes, za.size) if za.size > 1 else 0))
     count = problem.rank * problem.count(tile) * prod(tile[: max(at.z, 0) + 1])
-    terms = sum([values * axis.size for values, axis in zip(made, (ya, xa, za), strict=True)])
+    terms = sum(
+        [values * ((axis.size + 1) // 2 if problem.mirrored else axis.size) for values, axis in zip(made, (ya, xa, za), strict=True)]
+    )
     cval = ya.boundary in ("zero", "constant") and not ya.plain
     share = min(1.0, 2 * min(rows, BAND) / max(ya.out, 1)) if cval else 0.0
     return Passes(count * terms, count * sum(made), count * called, count * lines, int(problem.rank * problem.samples * share))
@@ -171,7 +181,7 @@ def _room(A: int, B: int, rows: int, made: int, extended: int) -> Room:
     return Room(band, pitch, plane, planes, gathered, window, window + planes * plane)
 
 
-def run(problem: Problem, x: Array, terms: Terms, y: Array, cval: float, spare: list[Array]) -> None:
+def run(problem: Problem, x: Array, terms: Terms, even: bool, y: Array, cval: float, spare: list[Array]) -> None:
     """Make one block, whatever lies before z one by one; `spare` holds scratch that no block is using."""
     at = slots(problem.axes)
     if not readable(x.dtype, problem.dtype) or not sound(x) or not lies_well(x.shape, x.strides, x.itemsize, at.x + 2):
@@ -180,9 +190,9 @@ def run(problem: Problem, x: Array, terms: Terms, y: Array, cval: float, spare: 
     direct = fits and sound(y) and lies_well(y.shape, y.strides, y.itemsize, at.x + 2)
     target = y if direct else np.empty(y.shape, problem.dtype)
     course = _course(problem.axes, x.shape[at.x + 3 :], steps(x), steps(target))
-    s = spare.pop() if spare else np.empty(0, problem.dtype)
-    if s.size < course.room.end:
-        s = np.empty(course.room.end, problem.dtype)
+    s = spare.pop() if spare else None
+    if s is None or s.size < course.room.end:
+        s = aligned(course.room.end, problem.dtype)
     source, goal = flat(x), flat(target)
     lead = target.shape[: at.z + 2 if at.z >= 0 else 2]
     for place in np.ndindex(*lead):
@@ -190,7 +200,7 @@ def run(problem: Problem, x: Array, terms: Terms, y: Array, cval: float, spare: 
         y0 = sum([i * step for i, step in zip(place, steps(target), strict=False)])
         for number, term in enumerate(terms):
             kz, ky, kx = (term[i] if i >= 0 else None for i in at)
-            _march(course, source, x0, goal, y0, kz, ky, kx, cval, int(number > 0), s)
+            _march(course, source, x0, goal, y0, kz, ky, kx, cval, int(number > 0), s, even)
     spare.append(s)
     if target is not y:
         give(target, y)
@@ -270,7 +280,7 @@ def _course(axes: tuple[Axis, ...], behind: tuple[int, ...], xs: tuple[int, ...]
         yy=ys[at.y + 2] if at.y >= 0 else 0,
         ring=planes * room.plane,
         slots=planes * room.plane + room.window,
-        seats=np.arange(GROUP * room.band).reshape(GROUP, room.band) * room.pitch,
+        seats=np.arange(GROUP * room.band).reshape(GROUP, room.band) * room.pitch + -low * c % 16,
         counts=np.arange(room.band),
         beyond=tuple([bool((zat[e : e + GROUP] < 0).any()) for e in range(0, len(zat), GROUP)]),
         shelf=np.arange(room.band + ya.size - 1) * room.pitch,
@@ -279,12 +289,16 @@ def _course(axes: tuple[Axis, ...], behind: tuple[int, ...], xs: tuple[int, ...]
 
 
 def _march(
-    t: Course, x: Array, x0: int, y: Array, y0: int, kz: Array | None, ky: Array | None, kx: Array | None, cval: float, add: int, s: Array
-) -> None:
-    """Band by band through all extended planes, a group at a time: y pass, x pass, z pass."""
+    t: Course, x: Array, x0: int, y: Array, y0: int, kz: Array | None, ky: Array | None, kx: Array | None, cval: float, add: int, s: Array,
+    even: bool,
+) -> None:  # fmt: skip
+    """Band by band through all extended planes, a group at a time: y pass, x pass, z pass; `even`: all kernels are symmetric."""
     from sash.kernels.cpu.ends import ends
-    from sash.kernels.cpu.rows import column
-    from sash.kernels.cpu.taps import taps
+
+    if even:
+        from sash.kernels.cpu.pairs import along, column
+    else:
+        from sash.kernels.cpu.rows import along, column
 
     room = t.room
     one = np.ones(1, s.dtype)
@@ -327,7 +341,7 @@ def _march(
                     seats = seats.reshape(-1)
                     if len(t.gap):
                         ends(s, seats, t.gap, t.source, s.dtype.type(past))
-                    taps(s, kx, kx, goal, seats, np.add.outer(to, t.counts[:m] * step).reshape(-1), zero, zero, t.along, t.n, more, 0)
+                    along(s, kx, goal, seats, np.add.outer(to, t.counts[:m] * step).reshape(-1), t.along, t.n, more)
             ready = e + count - (A - 1)
             if A > 1 and ready > done:
                 spot = y0 + done * t.yz + (top + t.counts[:m]) * t.yy

@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from sash.accuracy import CHUNK
 from sash.arrays import family
-from sash.arrays.numpy_ import Array, cut
+from sash.arrays.numpy_ import Array
 from sash.arrays.weights import Weights
 from sash.machine import Machine
 from sash.methods.method import GATED, Cost
@@ -193,7 +193,7 @@ def backward_w(problem: Problem, x: torch.Tensor, z: torch.Tensor, cval: complex
     f, total = family(x), z.new_zeros(problem.outputs, problem.inputs // problem.groups, *[a.size for a in problem.axes])
     for (first, last), *rest in boxes:
         runs, part = problem.part(((first, last), *rest))
-        total += _weighed(part, f.take(x[first:last], runs), cut(z[first:last], [slice(o, p) for o, p in rest]), cval)
+        total += _weighed(part, f.take(x[first:last], runs), z[(slice(first, last), slice(None), *[slice(o, p) for o, p in rest])], cval)
     return total
 
 

@@ -42,10 +42,10 @@ def refuses(problem: Problem) -> str:
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item = problem.itemsize
     if problem.home != "cuda" and fused.takes(problem):
-        tile = fused.block(problem, limit / item)
+        tile = fused.block(problem, limit / item, machine.cores)
         done = fused.passes(problem, tile, machine.vector // item, machine.side)
         work: dict[str, float] = {
-            f"separable.{problem.dtype}": done.terms,
+            f"separable.{'pair.' if problem.mirrored else ''}{problem.dtype}": done.terms,
             f"separable.pass.{problem.dtype}": done.made,
             "copy.sample": done.gathered + (0 if problem.straight else problem.samples),
             "separable.call": done.calls,
@@ -81,26 +81,26 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
     return problem.grid(cost.tile)
 
 
-def prepare(problem: Problem, weights: Weights, cost: Cost) -> tuple[bool, Terms, list[Array]]:
-    """(whether the passes are fused: the order of summation must be that of the whole; terms; scratch to use again)."""
+def prepare(problem: Problem, weights: Weights, cost: Cost) -> tuple[bool, Terms, bool, list[Array]]:
+    """(whether passes are fused: the order of summation must be that of the whole; terms; all symmetric; scratch to use again)."""
     assert weights.terms is not None
     if problem.home == "cuda":
         f = family(weights.terms[0][0])
-        return False, tuple([tuple([f.cast(k, problem.dtype) for k in term]) for term in weights.terms]), []
+        return False, tuple([tuple([f.cast(k, problem.dtype) for k in term]) for term in weights.terms]), False, []
     key = (NAME, problem.dtype)
     terms: Terms | None = weights.kept.get(key)
     if terms is None:
         terms = weights.kept[key] = tuple([tuple([np.ascontiguousarray(k, problem.dtype) for k in term]) for term in weights.terms])
-    return fused.takes(problem), terms, []
+    return fused.takes(problem), terms, weights.mirrored, []
 
 
-def run(problem: Problem, x: Array, prepared: tuple[bool, Terms, list[Array]], y: Array, cval: float) -> None:
-    fuses, terms, spare = prepared
+def run(problem: Problem, x: Array, prepared: tuple[bool, Terms, bool, list[Array]], y: Array, cval: float) -> None:
+    fuses, terms, even, spare = prepared
     if problem.home == "cuda":
         _pass_by_pass(problem, x, terms, y, cval)
         return
     if fuses:
-        fused.run(problem, x, terms, y, cval, spare)
+        fused.run(problem, x, terms, even, y, cval, spare)
         return
     tile = fill(x, problem.axes, problem.dtype, cval)
     total: Array | None = None

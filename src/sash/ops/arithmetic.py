@@ -74,7 +74,9 @@ def _check_bias(problem: Problem, bias: Array | None) -> None:
 
 def _knowing(problem: Problem, kernel: Weights, y: Array, exact: bool, how: How) -> Problem:
     """The problem with what the kernel's values tell: whether all are finite, and how few products they are a sum of."""
-    if problem.rank or kernel.array is None:
+    if problem.rank:
+        return problem._replace(mirrored=True) if kernel.mirrored else problem
+    if kernel.array is None:
         return problem
     terms = y.size * kernel.array.size // problem.outputs
     if not problem.finite and (how.method not in CHOICES or terms >= FEW):
@@ -108,7 +110,7 @@ def _factored(problem: Problem, kernel: Weights, how: How, exact: bool) -> Probl
     if terms is None:
         return problem
     kernel.terms = tuple(per_axis(dict(zip(long, term, strict=True)), dense.ndim) for term in terms)
-    return problem._replace(rank=len(terms))
+    return problem._replace(rank=len(terms), mirrored=kernel.mirrored)
 
 
 def per_axis(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]:
@@ -167,7 +169,7 @@ def as_real(problem: Problem, x: Array, kernel: Weights, y: Array) -> list[tuple
     w = kernel.array
     re, im = np.stack([w.real, -w.imag][:both], 2), np.stack([w.imag, w.real][:both], 2)
     rows = [a.reshape(len(w), w.shape[1] * both, *w.shape[2:]) for a in (re, im)]
-    problem = problem._replace(inputs=problem.inputs * both, rank=0)
+    problem = problem._replace(inputs=problem.inputs * both, rank=0, mirrored=False)
     x4 = x5.reshape(len(x), problem.inputs, *x.shape[2:])
     if y.shape[1] == 1:
         return [(problem._replace(outputs=2), x4, Weights(np.concatenate(rows)), y5[:, 0])]

@@ -133,7 +133,8 @@ def _blur(
         result = compute
     told = Settings(where, padding="same", dtype=result, **{"boundary": "symmetric", **settings})
     low = lower(x or (1,), kind, True, sizes, compute, 1, *told.plain())
-    return low.problem._replace(result=rounded.name) if rounded else low.problem
+    even = all([o % 2 == 0 for o in (order if isinstance(order, (tuple, list)) else (order,))])
+    return low.problem._replace(mirrored=even, result=rounded.name if rounded else low.problem.result)
 
 
 def _similarity(

@@ -141,7 +141,7 @@ def shares(m: int, n: int, h: int, itemsize: int) -> bool:
     return h > 1 and h >= side - 1 and m >= side and n >= len(size.lanes) * len(size.cols)
 
 
-def _room(x: Any, k: Any, line: Any) -> tuple[Any, Any, int]:
+def room(x: Any, k: Any, line: Any) -> tuple[Any, Any, int]:
     """Where down reads: in place (pitch 0), or in room for copies of a strip if rows would share one set of the cache."""
     if not MANY < len(line) <= 32 * MANY or int(line[1] - line[0]) * x.itemsize % CLASH:
         return x, line, 0
@@ -154,11 +154,16 @@ def column(x: Any, k: Any, y: Any, at: Any, to: Any, line: Any, yp: int, m: int,
     """y[to[r] + i yp + j] (+)= sum_u k[u] x[at[r] + line[i + u] + j]: a pass along any axis but the last."""
     size = simd.block(k.itemsize)
     if shares(m, n, len(k), k.itemsize):
-        down(x, k, y, at, to, line, yp, m, n, add, *_room(x, k, line), simd.PRODUCT, size.lanes, size.cols, size.rows)
+        down(x, k, y, at, to, line, yp, m, n, add, *room(x, k, line), simd.PRODUCT, size.lanes, size.cols, size.rows)
         return
-    zero = np.zeros(1, np.int64)
     for i in range(m):
-        taps(x, k, k, y, at, to + i * yp, zero, zero, line[i : i + len(k)], n, add, 0)
+        along(x, k, y, at, to + i * yp, line[i : i + len(k)], n, add)
+
+
+def along(x: Any, k: Any, y: Any, at: Any, to: Any, off: Any, n: int, add: int) -> None:
+    """y[to[r] + j] (+)= sum_u k[u] x[at[r] + off[u] + j]."""
+    zero = np.zeros(1, np.int64)
+    taps(x, k, k, y, at, to, zero, zero, off, n, add, 0)
 
 
 def rows(
@@ -172,7 +177,7 @@ def rows(
         w, v, form = w.ravel(), v.ravel(), (simd.OPS[op], size.lanes, size.cols, size.rows)
         if k == 1 and len(off) == 1 and op == 0:
             for o in range(len(base)):
-                down(x, w[o * h : o * h + h], y, at + base[o] + off[0], to + step[o], line, yp, m, n, add, *_room(x, w, line), *form)
+                down(x, w[o * h : o * h + h], y, at + base[o] + off[0], to + step[o], line, yp, m, n, add, *room(x, w, line), *form)
         else:
             sweep(x, w, v, y, at, to, base, step, off, line, yp, m, n, h, k, d, add, *form)
         return
