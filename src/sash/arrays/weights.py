@@ -71,5 +71,8 @@ def sum_of_products(terms: Terms) -> Array:
         return sum(reduce(lambda a, b: a[..., None] * b, term) for term in terms)
     wide = [[k.astype(np.int64) if k.dtype.kind in "biu" else k for k in term] for term in terms]
     if len(wide) == 1:
-        return reduce(lambda a, b: a[..., None] * b, wide[0])
+        total, *others = wide[0]
+        for k in others:
+            total = total[..., None] * k
+        return total
     return np.sum([reduce(np.multiply.outer, term) for term in wide], axis=0)  # type: ignore[no-any-return]

@@ -24,6 +24,9 @@ from sash.running import run
 FEW = 1 << 16
 """Terms up to which "auto" does not look whether a kernel is finite: nothing that minds would be chosen."""
 
+LITTLE = 1 << 12
+"""Results from which on it matters for the prediction whether 1-D kernels are symmetric."""
+
 WORTH_MEASURING = 1 << 24
 """Terms from which on `separable="auto"` measures a kernel's rank (the measurement takes well under a millisecond)."""
 
@@ -75,7 +78,7 @@ def _check_bias(problem: Problem, bias: Array | None) -> None:
 def _knowing(problem: Problem, kernel: Weights, y: Array, exact: bool, how: How) -> Problem:
     """The problem with what the kernel's values tell: whether all are finite, and how few products they are a sum of."""
     if problem.rank:
-        return problem._replace(mirrored=True) if kernel.mirrored else problem
+        return problem._replace(mirrored=True) if y.size >= LITTLE and kernel.mirrored else problem
     if kernel.array is None:
         return problem
     terms = y.size * kernel.array.size // problem.outputs

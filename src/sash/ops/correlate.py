@@ -6,6 +6,7 @@ x (any axes)   kernel (one axis per slid axis)   y (x's axes, the slid ones resi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from sash.arrays.numpy_ import Array, asarray
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError
 from sash.ops.filters import Settings, over
+
+SHORT = 64
+"""Taps up to which Python adds them up faster than NumPy."""
 
 
 def correlate(
@@ -209,21 +213,25 @@ def separable_filter(
     x = asarray("x", x)
     taps = [asarray(f"kernels[{i}]", k) for i, k in enumerate(kernels)]
     _checked(taps)
-    whole = all(k.dtype.kind in "biu" for k in taps)
+    whole = all([k.dtype.kind in "biu" for k in taps])
     kind = np.dtype(np.int64) if whole else np.result_type(*taps)
-    if kind.kind == "c" or not all(np.isfinite(k).all() for k in taps):  # channels of parts, and NaN, do not factor
+    sizes = tuple([k.size for k in taps])
+    if kind.kind == "c" or not all([_finite(k) for k in taps]):  # channels of parts, and NaN, do not factor
         from sash.arrays.weights import sum_of_products
 
-        return over(x, Weights(sum_of_products((tuple(taps),))), tuple(k.size for k in taps), kind, settings)
-    return over(
-        x, Weights(None, (tuple(k if whole else k.astype(kind, copy=False) for k in taps),)), tuple(k.size for k in taps), kind, settings
-    )
+        return over(x, Weights(sum_of_products((tuple(taps),))), sizes, kind, settings)
+    return over(x, Weights(None, (tuple([k if whole or k.dtype == kind else k.astype(kind) for k in taps]),)), sizes, kind, settings)
+
+
+def _finite(k: Array) -> bool:
+    """No tap is NaN or infinite; a finite sum tells it of short kernels."""
+    return (k.size <= SHORT and k.dtype.kind != "c" and isfinite(sum(k.tolist()))) or bool(np.isfinite(k).all())
 
 
 def _checked(kernels: list[Any]) -> list[Any]:
     """The kernels, each of one axis with at least one tap."""
     for i, k in enumerate(kernels):
-        shape = tuple(np.shape(k))
+        shape = k.shape if isinstance(k, np.ndarray) else tuple(np.shape(k))
         if len(shape) != 1 or not shape[0]:
             raise ArgumentError(f"kernels[{i}] has shape {shape}; each must be one axis of at least one tap.")
     if not kernels:

@@ -217,16 +217,13 @@ def graded(
                         known = 0 < z < np.inf and edge[(B + 1) * n + q] > 0
                         gate[g + q] = (c - 1 if c <= B else -1) if known else missing
                     continue
-                if sx == 1:
-                    for q0 in range(a, b, L):
-                        q = min(q0, b - L)
-                        grade(depth, x + q, edge, q, n, bins, missing, gate, g + q, lanes)
-                else:
+                if sx > 1:
                     for q in range(a, b):
                         line[q] = depth[x + q * sx]
-                    for q0 in range(a, b, L):
-                        q = min(q0, b - L)
-                        grade(line, q, edge, q, n, bins, missing, gate, g + q, lanes)
+                source, x = (line, 0) if sx > 1 else (depth, x)
+                for q0 in range(a, b, L):
+                    q = min(q0, b - L)
+                    grade(source, x + q, edge, q, n, bins, missing, gate, g + q, lanes)
 
 
 def planes(
@@ -241,6 +238,7 @@ def planes(
     """
     n = cols[1] - cols[0]
     level = 1 + (np.arange(L + 1) - L / 2) * ratio
+    depth = depth if depth.flags.writeable else depth.copy()  # of one type with the room for a row
     edge, line = np.empty((L + 2) * n), np.empty(n, depth.dtype)
     lanes = simd.block(depth.itemsize).lanes
     graded(depth, gate, edge, line, level, g0, gp, gw, *rows, *cols, *size, down, across, missing, (0,) * L, lanes)

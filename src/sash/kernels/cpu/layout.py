@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
+from numpy.lib.stride_tricks import as_strided
 
 from . import simd
 from .gather import flip
@@ -20,64 +22,46 @@ AHEAD = 256
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def turned(x: Any, i: int, xp: int, y: Any, j: int, yp: int, m: int, n: int, ahead: int, lanes: Any) -> None:
-    """y[j + b yp + a] = x[i + a xp + b] for a < m and b < n; what is `ahead` in x is asked for, unless 0."""
+def turned(x: Any, at: Any, xp: int, y: Any, to: Any, yp: int, m: int, n: int, ahead: int, lanes: Any) -> None:
+    """y[to[r] + b yp + a] = x[at[r] + a xp + b] for a < m and b < n; what is `ahead` in x is asked for, unless 0."""
     stay_whole()
     L = len(lanes)
-    if m < L or n < L:
-        for a in range(m):
-            for b in range(n):
-                y[j + b * yp + a] = x[i + a * xp + b]
-        return
-    for b0 in range(0, n, L):
-        b = min(b0, n - L)
-        for a0 in range(0, m, L):
-            a = min(a0, m - L)
-            if ahead:
-                for r in range(a, a + L):
-                    fetch(x, i + r * xp + b + ahead, lanes, (0,), ())
-            flip(x, i + a * xp + b, xp, y, j + b * yp + a, yp, lanes)
-
-
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def entering(
-    x: Any, i: int, xp: int, y: Any, j: int, yp: int, C: int, H: int, W: int,
-    top: int, left: int, h: int, w: int, ahead: int, lanes: Any,
-) -> None:  # fmt: skip
-    """Rows outside the image, and what is left and right of it, are set to zero."""
-    stay_whole()
-    a = min(max(-left, 0), w)
-    b = max(min(W - left, w), a)
-    for r in range(h):
-        row, to = top + r, j + r * w * yp
-        if 0 <= row < H:
-            y[to : to + a * yp] = 0
-            turned(x, i + row * W + left + a, xp, y, to + a * yp, yp, C, b - a, ahead, lanes)
-            y[to + b * yp : to + w * yp] = 0
-        else:
-            y[to : to + w * yp] = 0
-
-
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def leaving(y: Any, j: int, yp: int, x: Any, i: int, xp: int, C: int, W: int, top: int, left: int, h: int, w: int, lanes: Any) -> None:
-    stay_whole()
-    for r in range(h):
-        turned(y, j + r * w * yp, yp, x, i + (top + r) * W + left, xp, w, C, 0, lanes)
+    for r in range(len(at)):
+        i, j = at[r], to[r]
+        if m < L or n < L:
+            for a in range(m):
+                for b in range(n):
+                    y[j + b * yp + a] = x[i + a * xp + b]
+            continue
+        for b0 in range(0, n, L):
+            b = min(b0, n - L)
+            for a0 in range(0, m, L):
+                a = min(a0, m - L)
+                if ahead:
+                    for c in range(a, a + L):
+                        fetch(x, i + c * xp + b + ahead, lanes, (0,), ())
+                flip(x, i + a * xp + b, xp, y, j + b * yp + a, yp, lanes)
 
 
 def turn(x: Any, i: int, xp: int, y: Any, j: int, yp: int, m: int, n: int) -> None:
     """y[j + b yp + a] = x[i + a xp + b] for 0 <= a < m and 0 <= b < n."""
-    turned(x, i, xp, y, j, yp, m, n, AHEAD // x.itemsize, simd.block(x.itemsize).lanes)
+    turned(x, np.array([i]), xp, y, np.array([j]), yp, m, n, AHEAD // x.itemsize, simd.block(x.itemsize).lanes)
 
 
 def enter(
     x: Any, i: int, xp: int, y: Any, j: int, yp: int, C: int, H: int, W: int, top: int, left: int, h: int, w: int,
 ) -> None:  # fmt: skip
-    """Image to block.  Elements C to yp of a pixel inside the image are left as they are."""
-    size = simd.block(x.itemsize)
-    entering(x, i, xp, y, j, yp, C, H, W, top, left, h, w, AHEAD // x.itemsize, size.lanes)
+    """Image to block.  Elements C to yp of a pixel are left as they are."""
+    r0, c0 = min(max(-top, 0), h), min(max(-left, 0), w)
+    r1, c1 = max(min(H - top, h), r0), max(min(W - left, w), c0)
+    block = as_strided(y[j:], (h, w, C), (w * yp * y.itemsize, yp * y.itemsize, y.itemsize))
+    block[:r0], block[r1:], block[r0:r1, :c0], block[r0:r1, c1:] = 0, 0, 0, 0
+    rows = np.arange(r0, r1)
+    at, to = i + (top + rows) * W + left + c0, j + (rows * w + c0) * yp
+    turned(x, at, xp, y, to, yp, C, c1 - c0, AHEAD // x.itemsize, simd.block(x.itemsize).lanes)
 
 
 def leave(y: Any, j: int, yp: int, x: Any, i: int, xp: int, C: int, W: int, top: int, left: int, h: int, w: int) -> None:
     """Block to image, all of it inside."""
-    leaving(y, j, yp, x, i, xp, C, W, top, left, h, w, simd.block(x.itemsize).lanes)
+    rows = np.arange(h)
+    turned(y, j + rows * w * yp, yp, x, i + (top + rows) * W + left, xp, w, C, 0, simd.block(x.itemsize).lanes)
