@@ -297,7 +297,7 @@ def test_rows_are_dealt_out_to_phases(kind, s):
         x = values(rng, 5 * (n + 3), "int64").astype(kind)
         length = -(-n // s)
         y = np.full((5, s, length), 777, "float64" if kind == "float64" else "float32")
-        split(fenced(x) if x.dtype.kind == "f" else x, y.reshape(-1), np.arange(5) * (n + 3), n, s, length)
+        split(fenced(x) if x.dtype.kind == "f" else x, y.reshape(-1), np.arange(5) * (n + 3), np.arange(5) * s * length, n, s, length)
         for t in range(n):
             np.testing.assert_array_equal(y[:, t % s, t // s], x.reshape(5, n + 3)[:, t])
         assert (y.reshape(5, -1) == 777).sum() == 5 * (s * length - n)

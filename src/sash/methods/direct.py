@@ -8,7 +8,9 @@ Imports: arrays, kernels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
@@ -40,7 +42,11 @@ SHUFFLED = (2, 3, 4)
 """Strides whose rows are dealt out by shuffles."""
 
 SMALL = 1 << 14
-"""Problems that read fewer samples than this are one block."""
+"""Problems that read and make fewer numbers than this are one block ..."""
+
+LIGHT, FEW = 1 << 19, 1 << 22
+"""... and of fewer terms than FEW those below LIGHT: a copy of x takes less time than blocks along its ends (300² by 3²
+with padding: 440 us, then 120; 500²: 440, then 230)."""
 
 
 def refuses(problem: Problem) -> str:
@@ -51,12 +57,17 @@ def refuses(problem: Problem) -> str:
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item = problem.itemsize
-    # A strided block is dealt out once and read once: calls cost more than leaving the second-level cache.
-    room = machine.cache * 2 if problem.axes[_last(problem.axes)].stride > 1 else machine.cache / 2
+    # A strided block is dealt out once and read once: calls cost more than leaving the second-level cache, and what no
+    # tap reads takes no room there.
+    strided = problem.axes[_last(problem.axes)].stride > 1
+    room = machine.cache * 2 / prod([len(_used(a)) / a.stride for a in problem.axes]) if strided else machine.cache / 2
     tile = problem.tile(max(int(min(room, limit / 2) / item), 1))
-    last = _last(problem.axes)
-    inner, edges = problem.frame(STRIP) if _in_place(problem) and not _little(problem) else (None, [problem.whole])
-    cut = inner is None and not _little(problem)  # into tiles, which read some samples more than once
+    whole = tuple([p for _, p in problem.whole])
+    if _light(problem) and problem.reads(whole) * item <= limit / 2:
+        tile = whole
+    alone, last = _alone(problem, tile), _last(problem.axes)
+    inner, edges = problem.frame(STRIP) if _in_place(problem) and not alone else (None, [problem.whole])
+    cut = inner is None and not alone  # into tiles, which read some samples more than once
     work: dict[str, float] = {"copy.sample": 0, "split.sample": 0}
     for box in edges if inner is None else (inner, *edges):
         block = tile if cut else tuple([p - o for o, p in box])
@@ -68,7 +79,10 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         if box is not inner and not (problem.straight and all([a.plain for a in problem.axes])):
             work["copy.sample"] += count * problem.reads(block)
         if problem.axes[last].stride > 1:
-            work["split.sample"] += count * problem.reads(block) * _apart(problem.axes[last])
+            read = count * problem.reads(block) * prod([len(_used(a)) / a.stride for a in problem.axes[:last]])
+            work["split.sample"] += read * _apart(problem.axes[last])
+            if problem.samples * item > 2 * machine.cache:  # dealing it out waits for memory
+                work["split.far"] = work.get("split.far", 0) + read * item / 4
     work["direct.block"] = blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
     work["split.call"] = blocks * problem.axes[last].stride if problem.axes[last].stride > 1 else 0
     rows = prod(tile[: last + 1]) * 16
@@ -116,7 +130,7 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
 @lru_cache(maxsize=512)
 def boxes_of(problem: Problem, tile: tuple[int, ...]) -> list[Box]:
     """Blocks that read in place, and blocks along the boundary."""
-    if _little(problem):
+    if _alone(problem, tile):
         return [problem.whole] if problem.results else []
     if not _in_place(problem):
         return problem.grid(tile)
@@ -129,8 +143,15 @@ def boxes_of(problem: Problem, tile: tuple[int, ...]) -> list[Box]:
     return found + [box for edge in edges for box in problem.grid(problem.tile(samples, edge), edge)]
 
 
-def _little(problem: Problem) -> bool:
-    return problem.samples + problem.results < SMALL
+def _light(problem: Problem) -> bool:
+    size = problem.samples + problem.results
+    return size < SMALL or (size < LIGHT and problem.results * problem.taps < FEW)
+
+
+def _alone(problem: Problem, tile: tuple[int, ...]) -> bool:
+    """One block is all: a copy of what it reads fits the memory and takes less time than more blocks."""
+    size = problem.samples + problem.results
+    return size < SMALL or (_light(problem) and problem.count(tile) <= 1)
 
 
 def _slabs(box: Box, pieces: int) -> tuple[int, ...]:
@@ -182,7 +203,7 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array | None, y: Array) ->
         tile = np.ascontiguousarray(tile)
     target = y if how.in_place else np.empty(y.shape, w.dtype)
     if problem.axes[how.last].stride > 1:
-        tile = _phases(tile, problem.axes[how.last], how.last, w.dtype)
+        tile = _phases(tile, problem.axes, how.last, w.dtype)
     t = how.tables or _tables(*how.geometry)
     op = REDUCTIONS.index(problem.reduce)
     if v is None:
@@ -266,19 +287,37 @@ def _used(axis: Axis) -> list[int]:
     return sorted({t * axis.dilation % axis.stride for t in range(min(axis.size, axis.stride))})
 
 
-def _phases(tile: Array, axis: Axis, last: int, kind: Any) -> Array:
-    """(..., T, *c) to (..., stride, ceil(T/stride), *c), as `kind`: samples that one tap reads become neighbours."""
+def _rows_read(axes: Sequence[Axis]) -> list[tuple[slice, ...]]:
+    """Which positions of leading axes some tap reads: all, or of each that its window skips samples on, phase by phase."""
+    phases = [_used(a) for a in axes]
+    each = [
+        [slice(None)] if len(found) == a.stride else [slice(p, None, a.stride) for p in found]
+        for a, found in zip(axes, phases, strict=True)
+    ]
+    return list(product([slice(None)], [slice(None)], *each))
+
+
+def _phases(tile: Array, axes: tuple[Axis, ...], last: int, kind: Any) -> Array:
+    """(..., T, *c) to (..., stride, ceil(T/stride), *c), as `kind`: samples that one tap reads become neighbours.
+
+    What no tap reads is left out.
+    """
+    axis = axes[last]
     s, at = axis.stride, last + 2
+    leads = _rows_read(axes[:last])
     n, length = tile.shape[at], -(-tile.shape[at] // s)
     phases = np.empty((*tile.shape[:at], s, length, *tile.shape[at + 1 :]), kind)
     if s in SHUFFLED and kind != np.int64 and prod(tile.shape[at + 1 :]) == 1 and tile.strides[at] == tile.itemsize:
         from sash.kernels.cpu.split import split
 
         rows = _offsets([(m, step // tile.itemsize) for m, step in zip(tile.shape[:at], tile.strides[:at], strict=True)])
-        split(flat(tile), phases.reshape(-1), rows, n, s, length)
+        to = np.arange(len(rows))
+        if len(leads) > 1 or leads[0] != (slice(None),) * at:
+            to = np.concatenate([to.reshape(tile.shape[:at])[lead].reshape(-1) for lead in leads])
+            rows = rows[to]
+        split(flat(tile), phases.reshape(-1), rows, to * (s * length), n, s, length)
         return phases
-    lead: Any = (slice(None),) * at
-    for p in _used(axis):
+    for lead, p in product(leads, _used(axis)):
         phase = tile[(*lead, slice(p, None, s))]
         phases[(*lead, p, slice(0, phase.shape[at]))] = phase
     return phases

@@ -1,6 +1,7 @@
 """Rows with a stride: sample t goes to phase t % s, place t // s, so that samples one tap reads become neighbours.
 
-x (X,) flat, of floats or small integers   at (R,) rows of n samples   y (R, s, length) flat, of floats   Imports: simd.
+x (X,) flat, of floats or small integers   at (R,) rows of n samples   y flat, of floats: to (R,) rows of (s, length)
+Imports: simd.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ def deal(typing: Any, x: Any, i: Any, y: Any, j: Any, pitch: Any, lanes: Any, wa
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def dealt(x: Any, y: Any, at: Any, n: int, length: int, lanes: Any, ways: Any) -> None:
+def dealt(x: Any, y: Any, at: Any, to: Any, n: int, length: int, lanes: Any, ways: Any) -> None:
     """Whole vectors by `deal`, the rest one by one; `ways` has as many entries as the stride."""
     stay_whole()
     L, s = len(lanes), len(ways)
     for r in range(len(at)):
-        a, b = at[r], r * s * length
+        a, b = at[r], to[r]
         done = n // s // L * L
         for j in range(0, done, L):
             deal(x, a + j * s, y, b + j, length, lanes, ways)
@@ -47,6 +48,6 @@ def dealt(x: Any, y: Any, at: Any, n: int, length: int, lanes: Any, ways: Any) -
                 y[b + p * length + j] = x[a + j * s + p]
 
 
-def split(x: Any, y: Any, at: Any, n: int, s: int, length: int) -> None:
-    """y[r, t % s, t // s] = x[at[r] + t] for t < n; y's other places are left as they are."""
-    dealt(x, y, at, n, length, simd.block(y.itemsize).lanes, (0,) * s)
+def split(x: Any, y: Any, at: Any, to: Any, n: int, s: int, length: int) -> None:
+    """y[to[r] + t % s length + t // s] = x[at[r] + t] for t < n; y's other places are left as they are."""
+    dealt(x, y, at, to, n, length, simd.block(y.itemsize).lanes, (0,) * s)
