@@ -50,9 +50,11 @@ def problems() -> Iterator[Problem]:
     for dtype in TYPES:
         for shape, sizes in SHAPES:
             yield from filters(shape, sizes, dtype)
-    for stride in (2, 4):  # an array that no cache holds
+    for stride in (2, 4):  # arrays that no cache holds
         far = Axis(3000, 3, stride, 1, 0, 3000, "zero")
         yield Problem((far, far), finite=True)
+    far = Axis(224, 3, 1, 1, 0, 224, "zero")
+    yield Problem((far, far), 4, 3, 16, finite=True)
     for dtype in TYPES[:2]:
         for inputs, outputs, n, size in CHANNELS:
             for stride in (1, 2):

@@ -82,7 +82,9 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
             read = count * problem.reads(block) * prod([len(_used(a)) / a.stride for a in problem.axes[:last]])
             work["split.sample"] += read * _apart(problem.axes[last])
             if problem.samples * item > 2 * machine.cache:  # dealing it out waits for memory
-                work["split.far"] = work.get("split.far", 0) + read * item / 4
+                work["far.sample"] = work.get("split.far", 0) + read * item / 4
+    if problem.outputs > 1 and problem.results * item > 2 * machine.cache:  # as many streams as outputs are written
+        work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 4
     work["direct.block"] = blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
     work["split.call"] = blocks * problem.axes[last].stride if problem.axes[last].stride > 1 else 0
     rows = prod(tile[: last + 1]) * 16
