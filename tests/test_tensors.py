@@ -65,7 +65,7 @@ def test_the_other_filters_too(device):
             lambda x, k: sash.gaussian_blur(x, (0.8, 2), axes=(1, 2), order=(0, 1), boundary="wrap"),
             lambda x, k: sash.windows(x, (2, 3), axes=(1, 2), stride=2, dilation=(1, 2)),
         ):
-            found, wanted = call(t, ts), call(x, kernels)
+            found, wanted = call(t, ts), call(array(t), kernels)  # of one layout, which the choice of a method may hang on
             assert found.device.type == device and array(found).dtype == wanted.dtype
             if device == "cpu":
                 np.testing.assert_array_equal(array(found), wanted)
