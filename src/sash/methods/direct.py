@@ -41,6 +41,9 @@ MASKED = 2
 SHUFFLED = (2, 3, 4)
 """Strides whose rows are dealt out by shuffles."""
 
+MOST = 1 << 25
+"""Bytes of a strided block at most, read or not."""
+
 SMALL = 1 << 14
 """Problems that read and make fewer numbers than this are one block ..."""
 
@@ -60,7 +63,8 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     # A strided block is dealt out once and read once: calls cost more than leaving the second-level cache, and what no
     # tap reads takes no room there.
     strided = problem.axes[_last(problem.axes)].stride > 1
-    room = machine.cache * 2 / prod([len(_used(a)) / a.stride for a in problem.axes]) if strided else machine.cache / 2
+    read = prod([len(_used(a)) / a.stride for a in problem.axes])
+    room = min(machine.cache * 2 / read, max(MOST, machine.cache * 2)) if strided else machine.cache / 2
     tile = problem.tile(max(int(min(room, limit / 2) / item), 1))
     whole = tuple([p for _, p in problem.whole])
     if _light(problem) and problem.reads(whole) * item <= limit / 2:
@@ -82,7 +86,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
             read = count * problem.reads(block) * prod([len(_used(a)) / a.stride for a in problem.axes[:last]])
             work["split.sample"] += read * _apart(problem.axes[last])
             if problem.samples * item > 2 * machine.cache:  # dealing it out waits for memory
-                work["far.sample"] = work.get("split.far", 0) + read * item / 4
+                work["far.sample"] = work.get("far.sample", 0) + read * item / 4
     if problem.outputs > 1 and problem.results * item > 2 * machine.cache:  # as many streams as outputs are written
         work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 4
     work["direct.block"] = blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
