@@ -29,7 +29,7 @@ def main(path: Path) -> None:
     rates = fit(samples, guess.rates)
     if guess.cores > 1:
         rates |= crew(rates)
-    record = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    record = json.loads(Path(SHIPPED).read_text(encoding="utf-8"))
     record |= {"date": date.today().isoformat(), "rates": dict(sorted(rates.items()))}
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     found = np.array(ratios(samples, rates))
@@ -44,4 +44,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED)
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else SHIPPED))

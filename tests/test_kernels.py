@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from sash import machine
 from sash.kernels.cpu import simd
 from sash.kernels.cpu.ends import ends
 from sash.kernels.cpu.rows import column, rows
@@ -233,6 +234,14 @@ t.test_column_equals_the_definition("float32", 0)
         told["NUMBA_CPU_FEATURES"] = "+avx2,+fma,+bmi,+bmi2,+f16c,+movbe,+popcnt,+lzcnt"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | told, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.skipif(
+    any(name in os.environ for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")), reason="Numba is told of another processor"
+)
+def test_plans_count_with_the_registers_that_kernels_use():
+    """The planner must not load LLVM, so it reads the width off the processor's instructions."""
+    assert machine.vector() == simd.vector_bytes()
 
 
 def test_blocks_follow_the_registers():

@@ -22,8 +22,10 @@ import numpy as np
 
 from sash import machine as machines
 from sash.errors import ArgumentError
+from sash.little import bind
 from sash.machine import FORMAT, Machine
 from sash.methods import METHODS, Method
+from sash.ops.filters import again
 from sash.planning import choose
 from sash.plans import Candidate, Plan
 from sash.problem import Problem
@@ -151,7 +153,8 @@ def keep(found: Machine, path: Path) -> None:
 def forget() -> None:
     """Plans are made anew, from the rates as they are now."""
     machines.forget()
-    choose.cache_clear()
+    for kept in (choose, bind, again):
+        kept.cache_clear()
 
 
 # --- samples ---------------------------------------------------------------------------------------

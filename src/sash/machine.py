@@ -11,11 +11,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-SHIPPED = Path(__file__).with_name("machines") / "default.json"
-GPU = Path(__file__).with_name("machines") / "cuda.json"
+if TYPE_CHECKING:
+    from pathlib import Path  # loaded with every verb, it would take a sixth of the time
+
+SHIPPED, GPU = [os.path.join(os.path.dirname(__file__), "machines", name) for name in ("default.json", "cuda.json")]
 
 FORMAT = 1
 """Of calibration files: other numbers are not read."""
@@ -71,11 +72,16 @@ def shipped() -> Machine:
     return read(SHIPPED, usable_cores())
 
 
-def read(path: Path, cores: int) -> Machine:
+def read(path: str | Path, cores: int) -> Machine:
     """The machine of a file that is known to be whole."""
+    return _made(_record(path), cores)
+
+
+def _record(path: str | Path) -> Any:
     import json
 
-    return _made(json.loads(path.read_text(encoding="utf-8")), cores)
+    with open(path, "rb") as file:
+        return json.load(file)
 
 
 def calibrated() -> Machine | None:
@@ -102,8 +108,6 @@ def calibrated() -> Machine | None:
 
 def misfit(record: Any) -> str:
     """Why what a calibration file holds cannot be used here; empty where it can."""
-    import json
-
     if not isinstance(record, dict) or not isinstance(record.get("rates"), dict):
         return "is broken (it holds no rates)"
     if record.get("format") != FORMAT:
@@ -116,7 +120,7 @@ def misfit(record: Any) -> str:
         _positive(record.get(name), whole=True) for name in ("cache", "vector")
     ):
         return "is broken (it does not say what machine it is of)"
-    for name in json.loads(SHIPPED.read_text(encoding="utf-8"))["rates"]:
+    for name in _record(SHIPPED)["rates"]:
         if name not in record["rates"]:
             return f"is broken (it lacks the rate {name!r})"
         if not _positive(record["rates"][name]):
@@ -161,11 +165,13 @@ def signature() -> dict[str, Any]:
 
 
 def vector() -> int:
-    """Bytes of the registers that LLVM will use, without asking it, which takes long: Intel's of 64 are left alone."""
-    processor, instructions = _described()
-    if "avx512f" in instructions:
-        return 64 if "AuthenticAMD" in processor else 32
-    return 32 if "avx" in instructions else 16 if "asimd" in instructions else 32
+    """Bytes of the registers that kernels will use, without asking LLVM, which takes long.
+
+    It leaves Intel's of 64 alone in loops that it makes vectors of itself, but not where vectors are written out.
+    """
+    instructions = _described()[1].split()
+    widths = {"avx512f": 64, "avx": 32, "asimd": 16}
+    return next((width for name, width in widths.items() if name in instructions), 32)
 
 
 def usable_cores() -> int:

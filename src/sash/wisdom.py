@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from sash.accuracy import EXACT_BITS
@@ -120,6 +119,7 @@ def export_wisdom(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     record = {"format": FORMAT, "sash": version(), "signature": signature(), "entries": entries}
     if path is not None:
         import json
+        from pathlib import Path
         from uuid import uuid4
 
         target = Path(path).resolve()
@@ -228,6 +228,8 @@ def _read(source: Any) -> tuple[Any, str]:
         return source, "this wisdom"
     if not isinstance(source, (str, os.PathLike)):
         raise KindError(f"import_wisdom takes a path, or the dict that export_wisdom() gave, not {type(source).__name__}.")
+    from pathlib import Path
+
     path = Path(source)
     try:
         return json.loads(path.read_bytes()), str(path)

@@ -8,15 +8,17 @@ two channels.  Imports: running, problem, arrays, window.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sash.arrays.numpy_ import Array, readable, settle_dtype, settle_number, sound
-from sash.arrays.weights import Weights
+from sash.arrays.weights import Weights, sum_of_products
 from sash.axis import BOUNDARIES, Axis
 from sash.errors import ArgumentError, KindError, unknown
-from sash.ops.arithmetic import How, carry_out, per_axis
+from sash.little import Bound, bind
+from sash.ops.arithmetic import How, carry_out, per_axis, too_tall
 from sash.problem import Problem
 from sash.running import check_settings
 from sash.window import Window, ints, settle_padding
@@ -210,6 +212,50 @@ def lower(
     return Lowered(problem, types, problem.out, axes, order, tuple(spread), cval)
 
 
+class Again(NamedTuple):
+    """A little filter that was settled before: all that is left to do."""
+
+    bound: Bound
+    out: tuple[int, ...]
+    result: np.dtype[Any]
+    compute: np.dtype[Any]
+    cval: Any
+    order: tuple[int, ...]
+    """The kernel's axes in the order of x's; empty where they are."""
+    fits: bool
+    """The kernel's type holds nothing that the type computed in does not."""
+
+    def weights(self, kernel: Weights) -> Array:
+        """The kernel's taps in a row."""
+        if kernel.spread:
+            kept: Array | None = kernel.kept.get(self.compute.char)
+            if kept is None:
+                kept = kernel.kept[self.compute.char] = np.ascontiguousarray(kernel.dense, self.compute).reshape(-1)
+            return kept
+        w = sum_of_products(kernel.terms or ()) if kernel.array is None else kernel.array
+        return np.ascontiguousarray(w.transpose(self.order) if self.order else w, self.compute).reshape(-1)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def again(
+    shape: tuple[int, ...], x: np.dtype[Any], sizes: tuple[int, ...], kind: np.dtype[Any], rank: int, rounded: Any, *told: Any
+) -> Again | None:
+    """A filter of contiguous arrays from shapes, types and settings alone; None where it is not little, or values matter."""
+    low, settings = lower(shape, x, True, sizes, kind, rank, *told), Settings(*told)
+    if not x.isnative or low.types.exact or low.types.result.kind == "c" or settings.separable is True:
+        return None
+    result = np.dtype(rounded) if rounded else low.types.result
+    problem = low.problem._replace(result=result.name)
+    # What is told of a kernel's values may lead to other methods: bound is what is the same either way.
+    flags = product((True, problem.finite), (True, False) if rank else (False,))
+    found = [bind(problem._replace(finite=f, mirrored=m), settings.method, settings.max_memory) for f, m in flags]
+    if not found[0] or None in found:
+        return None
+    compute = np.dtype(low.types.compute)
+    order = () if low.order == tuple(range(len(sizes))) else low.order
+    return Again(found[0], low.out, result, compute, low.cval.real, order, rank > 0 or kind.itemsize <= compute.itemsize)
+
+
 def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any], settings: Settings, rounded: Any = None) -> Array:
     """Slide a kernel of element type `kind` over x.
 
@@ -217,9 +263,16 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     per axis of x, where `kernel.spread`).
     `rounded`: an integer type that holds every result, which is stored rounded to nearest even.
     """
+    told, rank = settings.plain(), len(kernel.terms or ())
+    if sizes and x.flags.c_contiguous and x.flags.aligned:
+        ready = again(x.shape, x.dtype, sizes, kind, rank, rounded, *told)
+        if ready is not None and (ready.fits or not too_tall(kernel)):
+            y = np.empty(ready.out, ready.result)
+            ready.bound(x, ready.weights(kernel), None, y, ready.cval)
+            return y
     if not x.ndim and not sizes:  # a scalar is one sample with nothing to slide over
         return over(x[None], kernel, sizes, kind, settings, rounded)[0, ...]
-    low = lower(x.shape, x.dtype, sound(x), sizes, kind, len(kernel.terms or ()), *settings.plain())
+    low = lower(x.shape, x.dtype, sound(x), sizes, kind, rank, *told)
     problem, cval = low.problem, low.cval
     if kernel.spread:
         pass

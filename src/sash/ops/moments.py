@@ -9,6 +9,7 @@ Source: Lewis 1995, Fast Normalized Cross-Correlation, with weights as in Padfie
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -68,22 +69,21 @@ def score_by_moments(
     """Write ssd, ncc or zncc, block by block."""
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]
-    tile, rest = _blocks(problem, max_memory)
+    tile, rest, boxes = _cut(problem, max_memory)
     _check_room(problem, tile, method, max_memory, rest)
     template = _template(metric, t, m)
-    boxes = problem.grid(tile)
 
     def one(box: Box) -> None:
         runs, part = problem.part(box)
         out = y[(slice(None), slice(None), *(slice(o, p) for o, p in box[1:]))]
         with np.errstate(all="ignore"):  # NaN and infinities are results like others
-            out[...] = _block(metric, part, take(x, runs), template, span, method, rest)
+            _block(metric, part, take(x, runs), template, span, method, rest, out)
 
     def alone(box: Box) -> None:
         with threads(1):
             one(box)
 
-    crew = _crew(problem, tile, max_memory)
+    crew = _crew(problem, tile, max_memory) if len(boxes) > 1 else 1
     share(alone if crew > 1 else one, boxes, crew)
 
 
@@ -126,9 +126,10 @@ def _template(metric: str, t: Array, m: Array) -> Template:
     return Template(dense, mean, weights, True, alike, n.reshape(-1), power.reshape(-1), Weights(weights * dense), mask)
 
 
-def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, method: str, max_memory: int | None) -> Array:
-    """The scores of one block, whose part of x is `x`."""
+def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, method: str, max_memory: int | None, out: Array) -> None:
+    """Write the scores of one block, whose part of x is `x`."""
     from sash.kernels.cpu.boxes import centred
+    from sash.kernels.cpu.scored import scored
 
     block = fill(x, problem.axes, "float64", 0.0)
     if not block.flags.c_contiguous or np.may_share_memory(block, x):  # it is centred in place
@@ -157,22 +158,24 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
         np.maximum(product, 0, out=product)
         product /= -n * span**2
         product += 1
-        return product
-    if sums is not None:
-        sums *= sums
-        variance = squares - sums / n
-        squares *= NOISE
-        variance[variance <= squares] = 0
-    else:
-        variance = squares
-        variance[variance <= NOISE * (largest**2 if t.masked and not valid.elementwise else 0.0)] = 0
-    spread = variance * _along(t.power, product)
-    flat = spread == 0
-    product /= np.sqrt(spread, out=spread)
-    product[flat] = 0
-    return np.clip(product, -1, 1, out=product)
+        out[...] = product
+        return
+    least = NOISE * largest**2 if metric == "ncc" and t.masked and not valid.elementwise else 0.0
+    rows = [a.reshape(a.shape[1], -1) for a in (product, squares, squares if sums is None else sums)]
+    score = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+    scored(*rows, t.power, t.n, metric == "zncc", NOISE if metric == "zncc" else 0.0, least, score.reshape(len(rows[0]), -1))
+    if score is not out:
+        out[...] = score
 
 
+@lru_cache(maxsize=256)
+def _cut(problem: Problem, max_memory: int | None) -> tuple[tuple[int, ...], int | None, list[Box]]:
+    """`_blocks`, and which they are."""
+    tile, rest = _blocks(problem, max_memory)
+    return tile, rest, problem.grid(tile)
+
+
+@lru_cache(maxsize=256)
 def _filled(problem: Problem) -> Problem:
     """The sum of products over a block whose padding is filled in."""
     extents = [a.stop - a.start for a in problem.axes]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from sash.arrays import tensors
 from sash.arrays.numpy_ import asarray
@@ -43,18 +44,27 @@ def windows(x: Any, size: Any, *, axes: Any = None, stride: Any = 1, dilation: A
     >>> sash.windows(np.arange(6), 3, stride=2).tolist()
     [[0, 1, 2], [2, 3, 4]]
     """
-    sizes = ints("size", size)
+    size, stride, dilation = [
+        v if type(v) is int else ints(name, v) for name, v in (("size", size), ("stride", stride), ("dilation", dilation))
+    ]
     if tensors(x):
         from sash.ops import tensors as family
 
-        where = settle_axes(axes, x.ndim, len(sizes) if isinstance(sizes, tuple) else None, slides="the window")
-        return family.windows(x, sizes, where, stride, dilation)
+        where = settle_axes(axes, x.ndim, len(size) if isinstance(size, tuple) else None, slides="the window")
+        return family.windows(x, size, where, stride, dilation)
     x = asarray("x", x)
-    where = settle_axes(axes, x.ndim, len(sizes) if isinstance(sizes, tuple) else None, slides="the window")
-    window = Window(sizes, stride=stride, dilation=dilation)
-    slid = window.over([x.shape[a] for a in where], "zero", where)
-    cut: list[slice] = [slice(None)] * x.ndim
-    for a, axis in zip(where, slid, strict=True):
-        cut[a] = slice(None, None, axis.stride)
-    view = np.lib.stride_tricks.sliding_window_view(x, [a.reach for a in slid], where)
-    return view[(*cut, *(slice(None, None, a.dilation) for a in slid))]
+    where = settle_axes(axes, x.ndim, len(size) if isinstance(size, tuple) else None, slides="the window")
+    return as_strided(x, *_laid(x.shape, x.strides, size, where, stride, dilation), writeable=False)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _laid(
+    shape: tuple[int, ...], strides: tuple[int, ...], size: Any, axes: tuple[int, ...], stride: Any, dilation: Any
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape and strides of the view; everything that does not fit is refused here."""
+    slid = Window(size, stride=stride, dilation=dilation).over([shape[a] for a in axes], "zero", axes)
+    out, steps = list(shape), list(strides)
+    for a, axis in zip(axes, slid, strict=True):
+        out[a], steps[a] = axis.out, strides[a] * axis.stride
+    taps = [(axis.size, strides[a] * axis.dilation) for a, axis in zip(axes, slid, strict=True)]
+    return (*out, *[n for n, _ in taps]), (*steps, *[step for _, step in taps])

@@ -7,6 +7,7 @@ for 0 <= i < m, 0 <= j < n; summed in the order p, u, l: the same bits as taps. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numba import njit
 
 from . import simd
 from .simd import carry, fetch, gain, put, put_more, stay_whole, zeros
-from .taps import taps
+from .taps import spread, taps
 
 STRIP = 10
 """Blocks of columns that go down all rows together: as many as keep the rows of 17 taps in the first-level cache."""
@@ -164,6 +165,20 @@ def along(x: Any, k: Any, y: Any, at: Any, to: Any, off: Any, n: int, add: int) 
     """y[to[r] + j] (+)= sum_u k[u] x[at[r] + off[u] + j]."""
     zero = np.zeros(1, np.int64)
     taps(x, k, k, y, at, to, zero, zero, off, n, add, 0)
+
+
+def settled(itemsize: int, t: Any, op: int) -> Callable[[Any, Any, Any, Any], None]:
+    """`rows` (`taps` where t.m is 0) of x, w, v and y for tables t and operands of this size, all flat."""
+    size, kind = simd.block(itemsize), simd.OPS[op]
+    if shares(t.m, t.n, t.h, itemsize):
+        line, shape = np.arange(t.m + t.h - 1) * t.xp, (t.yp, t.m, t.n, t.h, t.k, t.d, 0)
+        told = (t.at, t.to, t.base, t.step, t.outer, line, *shape, kind, size.lanes, size.cols, size.rows)
+        return lambda x, w, v, y: sweep(x, w, v, y, *told)
+    at, to = t.at, t.to
+    if t.m:
+        at, to = [np.add.outer(a, np.arange(t.m) * p).reshape(-1) for a, p in ((at, t.xp), (to, t.yp))]
+    where, room = (at, to, t.base, t.step, t.off, t.n, 0), len(size.lanes) * len(size.wide)
+    return lambda x, w, v, y: spread(x, w, v, y, *where, np.empty(room, w.dtype), kind, size.lanes, size.wide)
 
 
 def rows(

@@ -1,0 +1,132 @@
+"""Little problems, bound to their shapes: everything but the operands is settled once, and a call is one kernel.
+
+    x (N, C, *S)   w, v (O T,)   y (N, O, *out), all contiguous
+The way to the loop takes ten times as long as the loop where arrays are little (16² by 3²: 26 us, and 2 for the kernel).
+What is bound does the same sums in the same order as `direct` does.   Imports: planning, methods, kernels, arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from sash.accuracy import CHUNK
+from sash.arrays.numpy_ import Array, fill, packed, readable, storable
+from sash.axis import Axis
+from sash.methods import CHOICES, direct
+from sash.planning import choose
+from sash.problem import REDUCTIONS, Problem
+
+MOST = 1 << 15
+"""Samples and results of a problem that is bound; the tables of a larger one would take memory, and its loop the time."""
+
+FEW = 1 << 20
+"""Terms up to which samples that stand apart are written so, with zeros between them."""
+
+Bound = Callable[[Array, Array, "Array | None", Array, Any], None]
+"""Writes y of x, w, v (None: all differences weigh 1, or there are none) and cval."""
+
+
+@lru_cache(maxsize=1024)
+def bind(problem: Problem, method: str, max_memory: int | None) -> Bound | None:
+    """The problem on contiguous arrays of its types, with nothing left to settle; None where another way may be taken."""
+    taps = problem.taps
+    if method not in CHOICES[:1] and method != direct.NAME:
+        return None
+    if problem.samples + problem.results > MOST or not problem.results * problem.samples or direct.refuses(problem):
+        return None
+    if taps > CHUNK[problem.elementwise] and problem.dtype != "int64":
+        return None
+    if not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
+        return None
+    plan = choose(problem, method, max_memory, 1)
+    if plan.method != direct.NAME or plan.boxes:
+        return None
+    if problem.upsampled and (problem.results * taps > FEW or any([a.stride > 1 for a in problem.axes])):
+        return None
+    return _bound(problem)
+
+
+def _bound(problem: Problem) -> Bound:
+    from sash.kernels.cpu.rows import settled
+
+    # Samples that stand apart are written so: a few more terms, and one kernel instead of one for each phase.
+    axes, last = tuple([a._replace(upsample=1) for a in problem.axes]), direct._last(problem.axes)
+    enter, shape, strides = _entrance(problem, last)
+    share = problem.dtype != "int64" and direct._shares_rows(axes) and axes[last].out >= direct.STRIP
+    ys = packed((problem.batch, problem.outputs, *problem.out), 1)
+    t = direct._tables(axes, problem.groups, share, shape, strides, (problem.batch, problem.outputs, *problem.out), ys)
+    op = REDUCTIONS.index(problem.reduce)
+    item = np.dtype(problem.dtype).itemsize
+    weighted, plain = [settled(item, t, kind) for kind in (op, op + 2 if op else op)]
+    one = np.ones(1, problem.dtype)
+
+    def call(x: Array, w: Array, v: Array | None, y: Array, cval: Any) -> None:
+        if v is None:
+            plain(enter(x, cval), w, one if op else w, y.reshape(-1))
+        else:
+            weighted(enter(x, cval), w, v, y.reshape(-1))
+
+    return call
+
+
+def _entrance(problem: Problem, last: int) -> tuple[Callable[[Array, Any], Array], tuple[int, ...], tuple[int, ...]]:
+    """How x is entered: a function that gives the kernel's flat operand, and the shape and strides that lie in it."""
+    axes, shape = problem.axes, (problem.batch, problem.inputs, *[a.n for a in problem.axes])
+    kind = np.dtype(problem.dtype)
+    stepped = axes[last].stride > 1
+    behind = all([a.start == 0 and a.stop == a.n for a in axes[last + 1 :]])
+    extents = (*shape[:2], *[a.stop - a.start for a in axes])
+    if (
+        not stepped
+        and not problem.upsampled
+        and behind
+        and all([a.plain for a in axes])
+        and readable(np.dtype(problem.source), problem.dtype)
+    ):
+        strides = packed(shape, 1)
+        offset = sum([a.start * step for a, step in zip(axes, strides[2:], strict=True)])
+        return (lambda x, cval: x.reshape(-1)[offset:] if offset else x.reshape(-1)), extents, strides
+    if not stepped and all([a.boundary in ("zero", "constant") for a in axes]):
+        to, source = zip(*[_samples(a) for a in axes], strict=True)
+        to, source = (..., *to), (..., *source)
+
+        def beside(x: Array, cval: Any) -> Array:
+            tile = np.full(extents, cval, kind) if cval else np.zeros(extents, kind)
+            tile[to] = x.reshape(shape)[source]
+            return tile.reshape(-1)
+
+        return beside, extents, packed(extents, 1)
+    at, past, extents = _looked_up(problem, last)
+
+    def found(x: Array, cval: Any) -> Array:
+        tile = x.reshape(-1).take(at).astype(kind, copy=False)
+        if past.size:
+            tile[past] = cval
+        return tile
+
+    return found, extents, packed(extents, 1)
+
+
+def _samples(axis: Axis) -> tuple[slice, slice]:
+    """Where in the extension on [start, stop) samples stand, and which."""
+    u = axis.upsample
+    first, last = max(-(-axis.start // u), 0), min(-(-axis.stop // u), axis.n)
+    if first >= last:
+        return slice(0, 0), slice(0, 0)
+    return slice(first * u - axis.start, (last - 1) * u - axis.start + 1, u), slice(first, last)
+
+
+def _looked_up(problem: Problem, last: int) -> tuple[Array, Array, tuple[int, ...]]:
+    """Which sample each place of the tile reads, which places read cval, and the tile's shape: dealt out by phases with a stride."""
+    shape = (problem.batch, problem.inputs, *[a.n for a in problem.axes])
+    numbers = fill(np.arange(prod(shape)).reshape(shape), problem.axes, "int64", -1)
+    if problem.axes[last].stride > 1:
+        numbers = direct._phases(numbers, problem.axes, last, np.dtype(np.int64))
+    flat = np.ascontiguousarray(numbers).reshape(-1)
+    flat[(flat < -1) | (flat >= prod(shape))] = 0  # what no tap reads was left as it was
+    return np.maximum(flat, 0), np.flatnonzero(flat < 0), numbers.shape

@@ -1,0 +1,179 @@
+"""Little calls are bound to their shapes: the same bits as the general way, taken where they are meant to be, and forgotten in time."""
+
+import numpy as np
+import pytest
+
+import oracle
+import problems
+import problems_networks
+import sash
+from sash import calibration, little, running
+from sash.ops import filters
+
+rng = np.random.default_rng(44)
+X, K = rng.standard_normal((16, 16)).astype("float32"), rng.standard_normal((3, 3)).astype("float32")
+
+
+@pytest.fixture
+def bound(monkeypatch):
+    """How many calls were bound; `general()` makes a call that is not."""
+
+    class Count:
+        calls = 0
+
+        @staticmethod
+        def general(call):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(filters, "again", lambda *told: None)
+                patch.setattr(running, "bind", lambda *told: None)
+                return call()
+
+    def counted(find):
+        def found(*told):
+            what = find(*told)
+            if what is None:
+                return None
+
+            def call(*operands):
+                Count.calls += 1
+                what(*operands)
+
+            return call
+
+        return found
+
+    monkeypatch.setattr(filters, "bind", counted(little.bind))
+    monkeypatch.setattr(running, "bind", counted(little.bind))
+    filters.again.cache_clear()
+    yield Count
+    filters.again.cache_clear()
+
+
+def same_bits(case, call, bound):
+    try:
+        found = call()
+    except sash.SashError:
+        return
+    wanted = bound.general(call)
+    assert found.dtype == wanted.dtype and found.shape == wanted.shape, case
+    assert found.tobytes() == wanted.tobytes(), case
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_filters_have_the_bits_of_the_general_way(block, bound):
+    for seed in range(1000 + block, 1600, 4):
+        case = problems.case(seed)
+        same_bits(case, lambda case=case: sash.correlate(case.x, case.kernel, method="direct", **case.settings), bound)
+    assert bound.calls > 30
+
+
+@pytest.mark.parametrize("verb", ["conv", "conv_transpose"])
+def test_convolutions_equal_the_general_way(verb, bound):
+    """The bits of the general way, but for samples that stand apart: those are summed in another order, with zeros."""
+    make = problems_networks.conv_case if verb == "conv" else problems_networks.transposed_case
+    for seed in range(1000, 1300):
+        case = make(seed)
+
+        def call(case=case):
+            return getattr(sash, verb)(case.x, case.weight, case.bias, method="direct", **case.settings)
+
+        if verb == "conv":
+            same_bits(case, call, bound)
+            continue
+        try:
+            found, wanted = call(), bound.general(call)
+        except sash.SashError:
+            continue
+        near = 1e-3 if found.dtype.itemsize <= 4 or found.dtype == "complex64" else 1e-10
+        np.testing.assert_allclose(found, wanted, rtol=near, atol=near * np.abs(wanted).max(initial=0), err_msg=str(case))
+    assert bound.calls > 40
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_differences_have_the_bits_of_the_general_way(metric, masked, bound):
+    mask = rng.random(K.shape) if masked else None
+    for stride, padding in ((1, "valid"), (2, 1), (3, "full")):
+        same_bits((stride, padding), lambda: sash.similarity(X, K, metric=metric, stride=stride, padding=padding, mask=mask), bound)  # noqa: B023
+    assert bound.calls == 3
+
+
+CALLS = {
+    "correlate": lambda: sash.correlate(X, K),
+    "a kernel of float64": lambda: sash.correlate(X, K.astype(float)),
+    "padding": lambda: sash.correlate(X, K, padding="same", boundary="constant", cval=2),
+    "a boundary": lambda: sash.correlate(X, K, padding="full", boundary="mirror"),
+    "stride and dilation": lambda: sash.correlate(X, K, stride=(2, 3), dilation=2, padding=1, method="direct"),
+    "other axes": lambda: sash.correlate(np.stack([X] * 3), K, axes=(1, 0), padding=1),
+    "convolve": lambda: sash.convolve(X, K),
+    "separable_filter": lambda: sash.separable_filter(X, [K[0], K[1]]),
+    "gaussian_blur": lambda: sash.gaussian_blur(X, 1.0),
+    "a blur of bytes": lambda: sash.gaussian_blur(X.astype(np.uint8), 1.0, dtype="uint8"),
+    "a blur of 64²": lambda: sash.gaussian_blur(np.zeros((64, 64)), 1.0, size=5),
+    "sad": lambda: sash.similarity(X, K),
+    "conv": lambda: sash.conv(X[None, None], K[None, None], [1.0], padding=1),
+    "conv_transpose": lambda: sash.conv_transpose(X[None, None], K[None, None], stride=2),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_little_calls_are_bound(name, bound):
+    CALLS[name]()
+    assert bound.calls == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: sash.correlate(X.T, K),
+        lambda: sash.correlate(X.astype(">f4"), K),
+        lambda: sash.correlate(X, K, method="fft"),
+        lambda: sash.correlate(np.zeros((300, 300)), K),
+    ],
+    ids=["turned", "of the other byte order", "another method", "large"],
+)
+def test_others_are_not(call, bound):
+    call()
+    assert bound.calls == 0
+
+
+def test_taps_that_float32_cannot_hold_are_summed_in_float64(bound):
+    big = np.array([1e39, -1e39])
+    assert sash.correlate(np.ones(4, np.float32), big).tolist() == [0, 0, 0]
+    assert bound.calls == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_no_tap_meets_what_stands_between_samples(value):
+    weight = np.ones((1, 1, 3), np.float32)
+    weight[..., 0] = value
+    x = np.ones((1, 1, 4), np.float32)
+    found = sash.conv_transpose(x, weight, stride=3)
+    assert (~np.isfinite(found)).tolist() == [[[True, False, False] * 4]]
+
+
+def test_a_refusal_stays_one_when_the_call_was_made_before():
+    sash.correlate(X, K, stride=1)
+    for stride in (1.0, True, np.bool_(True)):
+        with pytest.raises(sash.SashError):
+            sash.correlate(X, K, stride=stride)
+
+
+def test_values_outside_are_those_of_this_call():
+    for cval in (0.0, 1.0, np.inf, -3.0):
+        found = sash.correlate(X, K, padding=2, boundary="constant", cval=cval)
+        np.testing.assert_allclose(found, oracle.correlate(X, K, padding=[(2, 2)] * 2, cval=cval), rtol=1e-4, atol=1e-5)
+
+
+def test_results_are_arrays_of_their_own():
+    first = sash.gaussian_blur(X, 1.0)
+    kept = first.copy()
+    second = sash.gaussian_blur(-X, 1.0)
+    assert not np.shares_memory(first, second) and (first == kept).all()
+
+
+def test_new_rates_are_heeded():
+    sash.correlate(X, K)
+    assert filters.again.cache_info().currsize and little.bind.cache_info().currsize
+    calibration.forget()
+    assert not filters.again.cache_info().currsize and not little.bind.cache_info().currsize
