@@ -150,6 +150,8 @@ def checked(peer: str, way: Way, truth: Truth | Together) -> tuple[Entry, float]
         return Entry(way.name, peer, refusal=f"failed: {reason}", note=way.note), 0.0
     right = way.truth() if way.truth else truth
     entry = Entry(way.name, peer, error=right.error(answer), allowed=right.allowed * way.slack, note=way.note, reference=way.reference)
+    if seconds < clock.SHORT:  # a call that comes alone takes several times as long: samples would be shorter than they should
+        seconds = min(seconds, *[clock.once(way.run)[1] for _ in range(5)])
     return entry, seconds
 
 

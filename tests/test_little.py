@@ -8,6 +8,7 @@ import problems
 import problems_networks
 import sash
 from sash import calibration, little, running
+from sash.kernels.cpu import scored
 from sash.ops import filters
 
 rng = np.random.default_rng(44)
@@ -98,6 +99,39 @@ def test_differences_have_the_bits_of_the_general_way(metric, masked, bound):
     assert bound.calls == 3
 
 
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+def test_scores_equal_those_of_blocks(metric):
+    """Any number of axes, strides, pads, channels, banks and masks; levels of 10 000; NaN and infinities where they were."""
+    for seed in range(120):
+        draw = np.random.default_rng(seed)
+        ndim = int(draw.integers(1, 4))
+        sizes = draw.integers(1, 5, ndim)
+        channels = [int(draw.integers(1, 4))] if seed % 3 == 0 else []
+        bank = [2] if seed % 4 == 0 else []
+        image = draw.standard_normal((*channels, *(sizes + draw.integers(0, 9, ndim)))) + draw.choice([0, 1e4])
+        template = draw.standard_normal((*bank, *channels, *sizes))
+        if seed % 5 == 0:
+            image.reshape(-1)[draw.integers(image.size)] = draw.choice([np.nan, np.inf, -np.inf])
+        if seed % 7 == 0:
+            image = image.astype(np.float32)
+        settings = {
+            "metric": metric,
+            "stride": int(draw.integers(1, 4)),
+            "padding": str(draw.choice(["valid", "same"])),
+            "channel_axis": 0 if channels else None,
+            "bank": bool(bank),
+            "mask": draw.random(template.shape[len(bank) :]) if seed % 2 else None,
+        }
+        found = sash.similarity(image, template, **settings)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(little, "windows", lambda *told: None)
+            wanted = sash.similarity(image, template, **settings)
+        if np.prod(sizes) * (channels or [1])[0] == 1 and metric == "zncc":
+            assert (np.nan_to_num(found) == 0).all(), (seed, settings)  # one sample has no variance
+            continue
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5, err_msg=f"{seed} {settings}")
+
+
 CALLS = {
     "correlate": lambda: sash.correlate(X, K),
     "a kernel of float64": lambda: sash.correlate(X, K.astype(float)),
@@ -110,6 +144,7 @@ CALLS = {
     "gaussian_blur": lambda: sash.gaussian_blur(X, 1.0),
     "a blur of bytes": lambda: sash.gaussian_blur(X.astype(np.uint8), 1.0, dtype="uint8"),
     "a blur of 64²": lambda: sash.gaussian_blur(np.zeros((64, 64)), 1.0, size=5),
+    "zncc": lambda: sash.similarity(X, K, metric="zncc"),
     "sad": lambda: sash.similarity(X, K),
     "conv": lambda: sash.conv(X[None, None], K[None, None], [1.0], padding=1),
     "conv_transpose": lambda: sash.conv_transpose(X[None, None], K[None, None], stride=2),
@@ -117,7 +152,8 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_little_calls_are_bound(name, bound):
+def test_little_calls_are_bound(name, bound, monkeypatch):
+    monkeypatch.setattr(scored, "windowed", lambda *told: setattr(bound, "calls", bound.calls + 1))
     CALLS[name]()
     assert bound.calls == 1
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,13 @@ FEW = 1 << 20
 
 Bound = Callable[[Array, Array, "Array | None", Array, Any], None]
 """Writes y of x, w, v (None: all differences weigh 1, or there are none) and cval."""
+
+
+class Windows(NamedTuple):
+    """`enter(x, cval)` gives the flat operand in which the tables' offsets lie."""
+
+    enter: Callable[[Array, Any], Array]
+    tables: Any
 
 
 @lru_cache(maxsize=1024)
@@ -51,15 +58,28 @@ def bind(problem: Problem, method: str, max_memory: int | None) -> Bound | None:
     return _bound(problem)
 
 
+@lru_cache(maxsize=256)
+def windows(problem: Problem, method: str) -> Windows | None:
+    """Where the windows of a little problem without stride dealt out lie; None where it is not bound."""
+    if bind(problem, method, None) is None or problem.results * problem.taps > FEW:
+        return None
+    return _windows(problem, False)
+
+
+def _windows(problem: Problem, share: bool) -> Windows:
+    # Samples that stand apart are written so: a few more terms, and one kernel instead of one for each phase.
+    last, out = direct._last(problem.axes), (problem.batch, problem.outputs, *problem.out)
+    enter, shape, strides = _entrance(problem, last)
+    axes = tuple([a._replace(upsample=1) for a in problem.axes])
+    return Windows(enter, direct._tables(axes, problem.groups, share, shape, strides, out, packed(out, 1)))
+
+
 def _bound(problem: Problem) -> Bound:
     from sash.kernels.cpu.rows import settled
 
-    # Samples that stand apart are written so: a few more terms, and one kernel instead of one for each phase.
-    axes, last = tuple([a._replace(upsample=1) for a in problem.axes]), direct._last(problem.axes)
-    enter, shape, strides = _entrance(problem, last)
-    share = problem.dtype != "int64" and direct._shares_rows(axes) and axes[last].out >= direct.STRIP
-    ys = packed((problem.batch, problem.outputs, *problem.out), 1)
-    t = direct._tables(axes, problem.groups, share, shape, strides, (problem.batch, problem.outputs, *problem.out), ys)
+    last = problem.axes[direct._last(problem.axes)]
+    share = problem.dtype != "int64" and direct._shares_rows(problem.axes) and last.out >= direct.STRIP
+    enter, t = _windows(problem, share)
     op = REDUCTIONS.index(problem.reduce)
     item = np.dtype(problem.dtype).itemsize
     weighted, plain = [settled(item, t, kind) for kind in (op, op + 2 if op else op)]

@@ -21,6 +21,9 @@ SHIPPED, GPU = [os.path.join(os.path.dirname(__file__), "machines", name) for na
 FORMAT = 1
 """Of calibration files: other numbers are not read."""
 
+CALLS = (".block", ".call", ".line", ".pass", ".tile")
+"""How rates end whose unit is a call, not a number that is read or made."""
+
 WIDTHS = ("avx512f", "avx2", "avx", "fma", "sve2", "sve", "asimd")
 """Instructions, by the names that Linux lists, which decide how wide the kernels' registers are."""
 
@@ -47,6 +50,10 @@ class Machine:
     def seconds(self, work: Mapping[str, float]) -> float:
         """What this much work takes one thread; each entry is an amount in the unit of its rate."""
         return sum(amount * self.rates[name] for name, amount in work.items())
+
+    def alone(self, work: Mapping[str, float]) -> float:
+        """The part of it that Python does for each block and call, which other threads wait for."""
+        return sum(amount * self.rates[name] for name, amount in work.items() if name.endswith(CALLS))
 
     def __hash__(self) -> int:
         return hash((self.name, self.date, self.cores, self.cache))

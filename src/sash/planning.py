@@ -85,7 +85,8 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
     over = f"needs {size(scratch)} of scratch, more than max_memory={size(limit)}" if scratch > limit else ""
     share = seconds
     if crew > 1:
-        share = seconds / crew * (1 + (crew - 1) * here.rates["crew"]) * cost.crowded + here.rates["crew.call"]
+        share = seconds / crew * (1 + (crew - 1) * here.rates["crew"]) * cost.crowded
+        share = max(share, here.alone(cost.work)) + here.rates["crew.call"]
     return Candidate(method.NAME, share, scratch, crew, over, cost)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sash import little
 from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.errors import MemoryLimit
@@ -69,6 +70,10 @@ def score_by_moments(
     """Write ssd, ncc or zncc, block by block."""
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]
+    found = little.windows(correlation(problem), method) if metric != "ssd" and max_memory is None and y.flags.c_contiguous else None
+    if found is not None:
+        _score_windows(found, metric == "zncc", x, t, m, y)
+        return
     tile, rest, boxes = _cut(problem, max_memory)
     _check_room(problem, tile, method, max_memory, rest)
     template = _template(metric, t, m)
@@ -85,6 +90,17 @@ def score_by_moments(
 
     crew = _crew(problem, tile, max_memory) if len(boxes) > 1 else 1
     share(alone if crew > 1 else one, boxes, crew)
+
+
+def _score_windows(found: little.Windows, centred: bool, x: Array, t: Array, m: Array, y: Array) -> None:
+    """Write ncc or zncc of a little image, window by window."""
+    from sash.kernels.cpu.scored import windowed
+
+    flat = found.enter(np.ascontiguousarray(x, np.float64), 0.0)
+    template = np.ascontiguousarray(t, np.float64).reshape(len(t), -1)
+    weights = np.ones((1, template.shape[1])) if not m.ndim else np.ascontiguousarray(np.broadcast_to(m, t.shape), np.float64)
+    at = found.tables
+    windowed(flat, template, weights.reshape(len(weights), -1), at.at, at.to, at.step, at.off, at.n, centred, y.reshape(-1))
 
 
 class Template(NamedTuple):
