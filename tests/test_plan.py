@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import problems
 import sash
 import tolerance
-from sash import methods, running
+from sash import machine, methods, planning, running
 
 METHODS = methods.names()
 
@@ -51,6 +52,19 @@ def test_a_plan_shows_every_method_with_its_numbers_or_why_not(shape, kernel, se
     willing = [c for c in plan.candidates if not c.refusal]
     assert plan.seconds == min(c.seconds for c in willing)
     assert repr(plan)
+
+
+def test_threads_do_not_share_what_python_does_for_each_block(monkeypatch):
+    """Many little blocks take at least what Python does for all of them, however many threads there are."""
+    here = replace(machine.shipped(), cores=8)
+    monkeypatch.setattr(planning, "machine", lambda home="numpy": here)
+    planning.choose.cache_clear()
+    problem = sash.plan("correlate", (200_000,), (101,), stride=2, max_memory=500_000).problem
+    crowd = next(c for c in planning.choose(problem, "polyphase", 500_000, 8).candidates)
+    planning.choose.cache_clear()
+    least = sum(amount * here.rates[name] for name, amount in crowd.cost.work.items() if name in ("fft.block", "fft.call"))
+    assert crowd.workers > 2 and least > 1e-4
+    assert crowd.seconds >= least
 
 
 def test_a_plan_of_a_named_method_is_of_that_method():
