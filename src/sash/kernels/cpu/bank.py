@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -45,12 +44,22 @@ def _form(outputs: int, side: int) -> Form:
     return Form(first, (0,) * R, (0,) * sizes[R])
 
 
+@cache
+def heads(outputs: int, groups: int, itemsize: int) -> Any:
+    """The first output of each block, of all outputs."""
+    each = outputs // groups
+    return np.add.outer(np.arange(groups) * each, form(each, itemsize).first).reshape(-1)
+
+
 def pack(w: Any, groups: int) -> Any:
     """(O, T) to (B, T, R): the weights of each block's outputs side by side, tap by tap."""
-    O, T = w.shape
-    first, rows, _ = form(O // groups, w.itemsize)
-    which = np.arange(groups)[:, None, None] * (O // groups) + np.array(first)[:, None] + np.arange(len(rows))
-    return np.ascontiguousarray(w[which.reshape(-1, len(rows))].swapaxes(1, 2))
+    rows = len(form(len(w) // groups, w.itemsize).rows)
+    return np.ascontiguousarray(w[np.add.outer(heads(len(w), groups, w.itemsize), np.arange(rows))].swapaxes(1, 2))
+
+
+def fills(n: int, itemsize: int) -> bool:
+    """Rows of n outputs are a vector long at least."""
+    return n >= len(simd.block(itemsize).lanes)
 
 
 @intrinsic
