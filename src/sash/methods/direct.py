@@ -16,6 +16,7 @@ import numpy as np
 from sash.arrays.numpy_ import Array, cut, fill, readable, storable
 from sash.arrays.weights import Weights
 from sash.machine import Machine
+from sash.methods import borders
 from sash.methods.method import GATED, ON_CPU, Cost
 from sash.methods.offsets import STRIP, Kernel, banks, last_axis, plain, shares_rows, shares_samples, slide
 from sash.methods.phases import apart, used
@@ -190,8 +191,11 @@ def prepare(problem: Problem, weights: Weights, cost: Cost | None) -> Kernel:
 
 
 def run(problem: Problem, x: Array, prepared: Kernel, y: Array, cval: float) -> None:
-    if all([a.plain for a in problem.axes]) and readable(x.dtype, problem.dtype) and x.flags.aligned:
+    plain = all([a.plain for a in problem.axes])
+    if (problem.axes[-1].stride > 1 or not plain) and borders.takes(x, problem.axes, problem.dtype):
+        slide(problem, borders.tile(x, problem.axes, problem.dtype, cval), prepared, y, dealt=True)
+    elif plain and readable(x.dtype, problem.dtype) and x.flags.aligned:
         tile = cut(x, [slice(a.start, a.stop) for a in problem.axes])
+        slide(problem, tile, prepared, y)
     else:
-        tile = fill(x, problem.axes, problem.dtype, cval)
-    slide(problem, tile, prepared, y)
+        slide(problem, fill(x, problem.axes, problem.dtype, cval), prepared, y)

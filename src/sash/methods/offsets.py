@@ -69,19 +69,19 @@ def banks(problem: Problem, w: Array) -> tuple[Array, ...]:
     return tuple([pack(w[:, t : t + most], problem.groups) for t in range(0, w.shape[1], most)])
 
 
-def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array) -> None:
-    """Write y from a tile that already holds the extension of x; only sizes, strides and dilations are read."""
+def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array, dealt: bool = False) -> None:
+    """Write y from a tile that holds the extension of x, by phases if `dealt`; only sizes, strides and dilations are read."""
     w = kernel.w
     most = CHUNK[problem.elementwise]
     long = w.shape[1] > most and w.dtype != np.int64
     fits = not long and (y.dtype == w.dtype or storable(problem.dtype, y.dtype, problem.bits > 0))
     kept = (y.strides, y.itemsize) if fits else (None, w.itemsize)
     apart = long or w.dtype == np.int64 or len(kernel.banks) > 0
-    how = _how(problem.axes, problem.groups, not apart, tile.itemsize, tile.shape, tile.strides, y.shape, *kept)
+    how = _how(problem.axes, problem.groups, not apart, dealt, tile.itemsize, tile.shape, tile.strides, y.shape, *kept)
     if how.copies:
         tile = np.ascontiguousarray(tile)
     target = y if how.in_place else np.empty(y.shape, w.dtype)
-    if problem.axes[how.last].stride > 1:
+    if problem.axes[how.last].stride > 1 and not dealt:
         tile = phases(tile, problem.axes, how.last, w.dtype)
     t = how.tables or _tables(*how.geometry)
     source, goal = flat(tile), flat(target)
@@ -136,6 +136,7 @@ def _how(
     axes: tuple[Axis, ...],
     groups: int,
     shares: bool,
+    dealt: bool,
     item: int,
     shape: tuple[int, ...],
     strides: tuple[int, ...],
@@ -145,7 +146,7 @@ def _how(
 ) -> _How:
     last = last_axis(axes)
     copies = not lies_well(shape, strides, item, last + 2)
-    if axes[last].stride > 1:
+    if axes[last].stride > 1 and not dealt:
         s, at = axes[last].stride, last + 2
         shape = (*shape[:at], s, -(-shape[at] // s), *shape[at + 1 :])
         strides = packed(shape, item)

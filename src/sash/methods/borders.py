@@ -1,0 +1,72 @@
+"""Tiles whose border is one number, made in one pass: copied, widened, and dealt out by phases where rows have a stride.
+
+x (N, C, *S)   tile (N, C, *T), or (N, C, ..., stride, ceil(T/stride))        Imports: arrays, kernels, phases.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from sash.arrays.numpy_ import Array, flat, index, lies_well, readable
+from sash.axis import Axis
+from sash.methods.phases import SHUFFLED, offsets, used
+
+BORDER, UNREAD = -1, -2
+"""In place of the offset of a row: it is all border, or no tap reads it."""
+
+
+def takes(x: Array, axes: tuple[Axis, ...], dtype: str) -> bool:
+    """Rows of x lie along the last axis, and what is beyond them is one number."""
+    return (
+        x.size > 0
+        and dtype != "int64"
+        and readable(x.dtype, dtype)
+        and x.flags.aligned
+        and lies_well(x.shape, x.strides, x.itemsize, x.ndim - 1)
+        and axes[-1].stride in (1, *SHUFFLED)
+        and all([a.plain or a.boundary in ("zero", "constant") for a in axes])
+    )
+
+
+def tile(x: Array, axes: tuple[Axis, ...], dtype: str, cval: float) -> Array:
+    """The extension of x, which `takes`, on [start, stop) of every axis."""
+    from sash.kernels.cpu.border import border
+
+    f = _frame(axes, x.shape[:2], tuple([s // x.itemsize for s in x.strides]))
+    found = np.empty(f.shape, dtype)
+    border(flat(x), found.reshape(-1), f.at, f.row, f.lead, f.n, axes[-1].stride, f.shape[-1], cval)
+    return found
+
+
+class _Frame(NamedTuple):
+    """See kernels/cpu/border.py for the letters."""
+
+    shape: tuple[int, ...]
+    at: Array
+    row: Array
+    lead: int
+    n: int
+
+
+@lru_cache(maxsize=256)
+def _frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ...]) -> _Frame:
+    *leading, last = axes
+    row = np.zeros(1, np.int64)
+    for a, step in zip(leading, steps[2:-1], strict=True):
+        here = index(a)
+        here = np.where(here < 0, BORDER, here * step)
+        if len(phases := used(a)) < a.stride:
+            here[~np.isin(np.arange(len(here)) % a.stride, phases)] = UNREAD
+        outside = np.minimum(np.minimum.outer(row, here), 0)
+        row = np.where(outside < 0, outside, np.add.outer(row, here)).reshape(-1)
+    first, past = max(last.start, 0), min(last.stop, last.n)
+    lead, n = first - last.start, max(past - first, 0)
+    if not n:
+        row = np.minimum(row, BORDER)
+    length = last.stop - last.start
+    parts = (last.stride, -(-length // last.stride)) if last.stride > 1 else (length,)
+    shape = (*images, *[a.stop - a.start for a in leading], *parts)
+    return _Frame(shape, offsets(list(zip(images, steps, strict=False))) + first * steps[-1], row, lead, n)
