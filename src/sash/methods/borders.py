@@ -1,11 +1,13 @@
 """Tiles whose border is one number, made in one pass: copied, widened, and dealt out by phases where rows have a stride.
 
-x (N, C, *S)   tile (N, C, *T), or (N, C, ..., stride, ceil(T/stride))        Imports: arrays, kernels, phases.
+    x (N, C, *S)   tile (N, C, *T), or (N, C, ..., stride, ceil(T/stride))        Imports: arrays, kernels, phases.
+The rows of all channels at one place are neighbours in memory: what one output reads lies on few pages.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -36,17 +38,22 @@ def tile(x: Array, axes: tuple[Axis, ...], dtype: str, cval: float) -> Array:
     from sash.kernels.cpu.border import border
 
     f = _frame(axes, x.shape[:2], tuple([s // x.itemsize for s in x.strides]))
-    found = np.empty(f.shape, dtype)
-    border(flat(x), found.reshape(-1), f.at, f.row, f.lead, f.n, axes[-1].stride, f.shape[-1], cval)
-    return found
+    found = np.empty(f.laid, dtype)
+    border(flat(x), found.reshape(-1), f.at, f.row, f.to, f.down, f.lead, f.n, axes[-1].stride, f.laid[-1], cval)
+    return np.moveaxis(found, f.channels, 1)
 
 
 class _Frame(NamedTuple):
     """See kernels/cpu/border.py for the letters."""
 
-    shape: tuple[int, ...]
+    laid: tuple[int, ...]
+    """The tile's shape as it lies in memory, ..."""
+    channels: int
+    """... and which axis of it the channels are."""
     at: Array
     row: Array
+    to: Array
+    down: Array
     lead: int
     n: int
 
@@ -68,5 +75,7 @@ def _frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ..
         row = np.minimum(row, BORDER)
     length = last.stop - last.start
     parts = (last.stride, -(-length // last.stride)) if last.stride > 1 else (length,)
-    shape = (*images, *[a.stop - a.start for a in leading], *parts)
-    return _Frame(shape, offsets(list(zip(images, steps, strict=False))) + first * steps[-1], row, lead, n)
+    places, each = [a.stop - a.start for a in leading], prod(parts)
+    to = offsets([(images[0], prod(places) * images[1] * each), (images[1], each)])
+    at, down = offsets(list(zip(images, steps, strict=False))) + first * steps[-1], np.arange(len(row)) * images[1] * each
+    return _Frame((images[0], *places, images[1], *parts), len(places) + 1, at, row, to, down, lead, n)

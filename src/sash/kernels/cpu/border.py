@@ -1,7 +1,8 @@
 """Images with a border of one number, copied row by row; with a stride, samples are dealt out to its phases on the way.
 
 x (X,) flat, of floats or small integers   at (I,) images   row (R,) rows of n samples, -1 = all border, -2 = left as it is
-y (I, R, s, length), of floats: place q of a row, of which q = lead is its first sample, goes to phase q % s, place q // s
+y flat, of floats: row r of image i is (s, length) at to[i] + down[r]
+Place q of a row, of which q = lead is its first sample, goes to phase q % s, place q // s.
 One pass where a copy with a border and a second one by phases took three times as long.   Imports: simd, split.
 """
 
@@ -18,7 +19,7 @@ from .split import deal
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def bordered(
-    x: Any, y: Any, at: Any, row: Any, lead: int, n: int, length: int, past: float, lanes: Any, ways: Any,
+    x: Any, y: Any, at: Any, row: Any, to: Any, down: Any, lead: int, n: int, length: int, past: float, lanes: Any, ways: Any,
 ) -> None:  # fmt: skip
     """Whole vectors by `carry` or `deal`, the rest one by one; `ways` has as many entries as the stride."""
     stay_whole()
@@ -27,7 +28,7 @@ def bordered(
     first = -lead % s  # the first sample of phase 0
     for i in range(len(at)):
         for r in range(len(row)):
-            b = (i * len(row) + r) * room
+            b = to[i] + down[r]
             if row[r] < 0:
                 if row[r] == -1:
                     y[b : b + room] = past
@@ -54,6 +55,6 @@ def bordered(
                 y[b + (lead + t) % s * length + (lead + t) // s] = x[a + t]
 
 
-def border(x: Any, y: Any, at: Any, row: Any, lead: int, n: int, s: int, length: int, past: float) -> None:
+def border(x: Any, y: Any, at: Any, row: Any, to: Any, down: Any, lead: int, n: int, s: int, length: int, past: float) -> None:
     """Every place of y, but for rows that are left out."""
-    bordered(x, y, at, row, lead, n, length, past, simd.block(y.itemsize).lanes, (0,) * s)
+    bordered(x, y, at, row, to, down, lead, n, length, past, simd.block(y.itemsize).lanes, (0,) * s)
