@@ -14,6 +14,7 @@ import numpy as np
 
 from sash.arrays.numpy_ import Array, flat, index, lies_well, readable
 from sash.axis import Axis
+from sash.methods.offsets import last_axis
 from sash.methods.phases import SHUFFLED, offsets, used
 
 BORDER, UNREAD = -1, -2
@@ -24,6 +25,7 @@ def takes(x: Array, axes: tuple[Axis, ...], dtype: str) -> bool:
     """Rows of x lie along the last axis, and what is beyond them is one number."""
     return (
         x.size > 0
+        and last_axis(axes) == len(axes) - 1
         and dtype != "int64"
         and readable(x.dtype, dtype)
         and x.flags.aligned
@@ -37,13 +39,13 @@ def tile(x: Array, axes: tuple[Axis, ...], dtype: str, cval: float) -> Array:
     """The extension of x, which `takes`, on [start, stop) of every axis."""
     from sash.kernels.cpu.border import border
 
-    f = _frame(axes, x.shape[:2], tuple([s // x.itemsize for s in x.strides]))
+    f = frame(axes, x.shape[:2], tuple([s // x.itemsize for s in x.strides]))
     found = np.empty(f.laid, dtype)
     border(flat(x), found.reshape(-1), f.at, f.row, f.to, f.down, f.lead, f.n, axes[-1].stride, f.laid[-1], cval)
     return np.moveaxis(found, f.channels, 1)
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
     """See kernels/cpu/border.py for the letters."""
 
     laid: tuple[int, ...]
@@ -59,7 +61,7 @@ class _Frame(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ...]) -> _Frame:
+def frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ...]) -> Frame:
     *leading, last = axes
     row = np.zeros(1, np.int64)
     for a, step in zip(leading, steps[2:-1], strict=True):
@@ -78,4 +80,4 @@ def _frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ..
     places, each = [a.stop - a.start for a in leading], prod(parts)
     to = offsets([(images[0], prod(places) * images[1] * each), (images[1], each)])
     at, down = offsets(list(zip(images, steps, strict=False))) + first * steps[-1], np.arange(len(row)) * images[1] * each
-    return _Frame((images[0], *places, images[1], *parts), len(places) + 1, at, row, to, down, lead, n)
+    return Frame((images[0], *places, images[1], *parts), len(places) + 1, at, row, to, down, lead, n)

@@ -16,7 +16,7 @@ import numpy as np
 from sash.arrays.numpy_ import Array, cut, fill, readable, storable
 from sash.arrays.weights import Weights
 from sash.machine import Machine
-from sash.methods import borders
+from sash.methods import borders, channels
 from sash.methods.method import GATED, ON_CPU, Cost
 from sash.methods.offsets import STRIP, Kernel, banks, last_axis, plain, shares_rows, shares_samples, slide
 from sash.methods.phases import apart, used
@@ -195,6 +195,9 @@ def prepare(problem: Problem, weights: Weights, cost: Cost | None) -> Kernel:
 
 
 def run(problem: Problem, x: Array, prepared: Kernel, y: Array, cval: float) -> None:
+    if channels.takes(problem, x, y):
+        channels.slide(problem, x, prepared.w, y, cval)
+        return
     plain = all([a.plain for a in problem.axes])
     if (problem.axes[-1].stride > 1 or not plain) and borders.takes(x, problem.axes, problem.dtype):
         slide(problem, borders.tile(x, problem.axes, problem.dtype, cval), prepared, y, dealt=True)

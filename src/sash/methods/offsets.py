@@ -98,7 +98,7 @@ def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array, dealt: bool =
         give(target, y)
 
 
-def _sum(problem: Problem, x: Array, kernel: Kernel, t: _Tables, y: Array) -> None:
+def _sum(problem: Problem, x: Array, kernel: Kernel, t: Tables, y: Array) -> None:
     """One running sum for every output, by the kernel that loads least."""
     from sash.kernels.cpu import bank
     from sash.kernels.cpu.rows import rows
@@ -127,7 +127,7 @@ class _How(NamedTuple):
     """The kernels can write y itself."""
     last: int
     geometry: tuple[Any, ...]
-    tables: _Tables | None
+    tables: Tables | None
     """Kept where they are small."""
 
 
@@ -160,6 +160,12 @@ def _how(
     return _How(copies, in_place, last, geometry, _tables(*geometry) if small else None)
 
 
+def tables(*told: Any) -> Tables:
+    """Those of `slide`, which lie in memory as `told` to _how."""
+    how = _how(*told)
+    return how.tables or _tables(*how.geometry)
+
+
 def last_axis(axes: tuple[Axis, ...]) -> int:
     """The axis whose positions make up a row: the last one that the window slides over."""
     active = [i for i, a in enumerate(axes) if a.size > 1 or a.stride > 1]
@@ -172,7 +178,7 @@ def shares_rows(axes: tuple[Axis, ...]) -> bool:
     return axes[last].stride == 1 and last > 0 and axes[last - 1].stride == axes[last - 1].dilation == 1 and axes[last - 1].size > 1
 
 
-class _Tables(NamedTuple):
+class Tables(NamedTuple):
     """Offsets for the kernels, in elements (see kernels/cpu/taps.py and rows.py for the letters)."""
 
     at: Array
@@ -198,7 +204,7 @@ def _tables(
     xs: tuple[int, ...],
     out: tuple[int, ...],
     ys: tuple[int, ...],
-) -> _Tables:
+) -> Tables:
     last = last_axis(axes)
     axis = axes[last]
     c = prod(out[last + 3 :])
@@ -216,7 +222,7 @@ def _tables(
     if share:
         positions.pop()
     group = np.arange(outputs) // (outputs // groups)
-    return _Tables(
+    return Tables(
         at=offsets([(count, x) for count, x, _ in positions]),
         to=offsets([(count, y) for count, _, y in positions]),
         base=group * inputs * xs[1],
