@@ -5,14 +5,17 @@ x (N, C, *S)   w (C, taps)   y (N, C, *out)        Imports: arrays, kernels, bor
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, flat, lies_well, packed, storable
+from sash.axis import Axis
 from sash.methods import borders
-from sash.methods.offsets import tables
+from sash.methods.offsets import Tables, tables
 from sash.methods.phases import offsets
 from sash.problem import Problem
 
@@ -33,10 +36,36 @@ def slide(problem: Problem, x: Array, w: Array, y: Array, cval: float) -> None:
     """Write y."""
     from sash.kernels.cpu.channels import channels
 
-    axes, steps, goals = problem.axes, [s // x.itemsize for s in x.strides], [s // y.itemsize for s in y.strides]
-    f = borders.frame(axes, (1, 1), tuple(steps))
-    room = np.empty(prod(f.laid), problem.dtype)
-    shape, item = tuple([f.laid[0], f.laid[f.channels], *f.laid[1 : f.channels], *f.laid[f.channels + 1 :]]), room.itemsize
-    t = tables(axes, 1, True, True, item, shape, packed(shape, item), (1, 1, *y.shape[2:]), y.strides, y.itemsize)
-    at, goal = (offsets(list(zip(x.shape[:2], s, strict=False))) for s in (steps, goals))
-    channels(flat(x), room, w, flat(y), at + f.at[0], goal, (f.row, f.down, f.lead, f.n, f.laid[-1]), cval, axes[-1].stride, t)
+    t = _turns(problem.axes, np.dtype(problem.dtype).itemsize, x.shape[:2], x.strides, x.itemsize, y.shape[2:], y.strides, y.itemsize)
+    room = np.empty(prod(t.frame.laid), problem.dtype)
+    frame = (t.frame.row, t.frame.down, t.frame.lead, t.frame.n, t.frame.laid[-1])
+    channels(flat(x), room, w, flat(y), t.at, t.goal, frame, cval, problem.axes[-1].stride, t.tables)
+
+
+class _Turns(NamedTuple):
+    """Where images begin, and the frame and the tables of one."""
+
+    at: Array
+    goal: Array
+    frame: borders.Frame
+    tables: Tables
+
+
+@lru_cache(maxsize=256)
+def _turns(
+    axes: tuple[Axis, ...],
+    item: int,
+    images: tuple[int, ...],
+    strides: tuple[int, ...],
+    read: int,
+    out: tuple[int, ...],
+    goals: tuple[int, ...],
+    stored: int,
+) -> _Turns:
+    f = borders.frame(axes, (1, 1), tuple([s // read for s in strides]))
+    shape = (1, 1, *f.laid[1 : f.channels], *f.laid[f.channels + 1 :])
+    t = tables(axes, 1, True, True, item, shape, packed(shape, item), (1, 1, *out), goals, stored)
+    at, goal = (
+        offsets([(n, s // size) for n, s in zip(images, steps, strict=False)]) for steps, size in ((strides, read), (goals, stored))
+    )
+    return _Turns(at + f.at[0], goal, f, t)
