@@ -25,11 +25,18 @@ def takes(x: Array, axes: tuple[Axis, ...], dtype: str) -> bool:
     """Rows of x lie along the last axis, and what is beyond them is one number."""
     return (
         x.size > 0
-        and last_axis(axes) == len(axes) - 1
+        and suits(axes)
         and dtype != "int64"
         and readable(x.dtype, dtype)
         and x.flags.aligned
         and lies_well(x.shape, x.strides, x.itemsize, x.ndim - 1)
+    )
+
+
+def suits(axes: tuple[Axis, ...]) -> bool:
+    """As far as the axes go."""
+    return (
+        last_axis(axes) == len(axes) - 1
         and axes[-1].stride in (1, *SHUFFLED)
         and all([a.plain or a.boundary in ("zero", "constant") for a in axes])
     )

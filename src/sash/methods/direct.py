@@ -34,6 +34,12 @@ EACH, CACHES = 4, 4
 """... and bands of each core, at least where there is so much work; what one reads takes so many caches (64 -> 64 channels of
 112²: 2 rows at once 17.8 ms, 8 rows 13.4, all 11.5)."""
 
+MANY = 8
+"""Outputs that share what they load; two of them take nearly twice as long for a term (32 and 66 thousand million a second)."""
+
+NARROW = 4
+"""Outputs of a row at least that they do so for."""
+
 MASKED = 2
 """How many times longer vectors take of which only the first lanes are read."""
 
@@ -70,6 +76,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     alone, last = _alone(problem, tile), last_axis(problem.axes)
     inner, edges = problem.frame(STRIP) if _in_place(problem) and not _banded(problem) and not alone else (None, [problem.whole])
     cut = inner is None and not alone  # into tiles, which read some samples more than once
+    once = problem.dtype != "int64" and borders.suits(problem.axes)  # copied and dealt out in one pass
     work: dict[str, float] = {"copy.sample": 0, "split.sample": 0}
     for box in edges if inner is None else (inner, *edges):
         block = tile if cut else tuple([p - o for o, p in box])
@@ -78,34 +85,39 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
             name, stored = f"direct.{kind}.{problem.reduce}.{problem.dtype}", f"result.{_stored(problem)}"
             work[name] = work.get(name, 0) + count * made * problem.taps
             work[stored] = work.get(stored, 0) + count * made
-        if box is not inner and not (problem.straight and all([a.plain for a in problem.axes])):
+        if box is not inner and not (problem.straight and all([a.plain for a in problem.axes]) and not (strided and once)):
             work["copy.sample"] += count * problem.reads(block)
-        if problem.axes[last].stride > 1:
+        if strided and not once:
             read = count * problem.reads(block) * prod([len(used(a)) / a.stride for a in problem.axes[:last]])
             work["split.sample"] += read * apart(problem.axes[last])
-            if problem.samples * item > 2 * machine.cache:  # dealing it out waits for memory
-                work["far.sample"] = work.get("far.sample", 0) + read * item / 4
+        if strided and not once and problem.samples * item > 2 * machine.cache:  # dealing it out waits for memory
+            work["far.sample"] = work.get("far.sample", 0) + count * problem.reads(block) * item / 4
     if problem.outputs > 1 and problem.results * item > 2 * machine.cache:  # as many streams as outputs are written
-        work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 4
+        work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 8
     work["direct.block"] = blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
-    work["split.call"] = blocks * problem.axes[last].stride if problem.axes[last].stride > 1 else 0
+    work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
     rows = prod(tile[: last + 1]) * 16
     scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
     if not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
         scratch += prod(tile) * problem.outputs * item
-    return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile)
+    # Sums of what registers hold wait for nobody: each of two threads made 48 of the 50 thousand million terms a second of one.
+    busy = work.get(f"direct.bank.product.{problem.dtype}", 0) * machine.rates.get(f"direct.bank.product.{problem.dtype}", 0)
+    waits = 1 + (min(machine.cores, blocks) - 1) * machine.rates["crew"] if busy > machine.seconds(work) / 2 else 1.0
+    return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile, crowded=1 / waits)
 
 
 def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine) -> dict[str, int]:
     """The kernels that make a block of the output, and how many results that is as good as: vectors are filled or not.
 
-    bank: blocks of outputs that share what they load; rows: blocks of rows that share what they load; taps: blocks along a row; apart: what is left of some rows at a time.
+    bank: blocks of outputs that share what they load; rows: blocks of rows that do; taps: blocks along a row; apart: what is
+    left of some rows at a time.
     """
     behind = prod(counts[last + 2 :])
     row, lines = counts[last + 1] * behind, prod(counts[: last + 1]) * problem.outputs
     lanes, side = machine.vector // problem.itemsize, machine.side
-    if shares_samples(problem) and row >= lanes:
-        return {"bank": lines * _whole(row, lanes)}
+    if shares_samples(problem) and row >= NARROW:
+        each, filled = min(problem.outputs // problem.groups, MANY), min(lanes, 1 << row.bit_length() - 1)
+        return {"bank": lines * _whole(row, filled) * (lanes // filled) * each // (each - 1)}
     shared = problem.dtype != "int64" and shares_rows(problem.axes) and counts[last + 1] >= STRIP
     if shared and counts[last] >= side and row >= side * lanes and problem.axes[last - 1].size >= side - 1:
         return {"rows": lines // counts[last] * _whole(counts[last], side) * _whole(row, side * lanes)}
@@ -146,7 +158,7 @@ def boxes_of(problem: Problem, tile: tuple[int, ...]) -> list[Box]:
 
 def _banded(problem: Problem) -> bool:
     """Blocks are bands: what is copied of x serves many channels, or ends of rows would be most of the output."""
-    return problem.inputs > 1 or problem.outputs > 1
+    return shares_samples(problem) or problem.groups > 1
 
 
 def _band(problem: Problem, samples: float, most: int) -> tuple[int, ...]:

@@ -105,7 +105,7 @@ def _sum(problem: Problem, x: Array, kernel: Kernel, t: Tables, y: Array) -> Non
     from sash.kernels.cpu.taps import taps
 
     w, v, op = kernel.w, kernel.v, REDUCTIONS.index(problem.reduce)
-    if kernel.banks and bank.fills(t.n, w.itemsize):
+    if kernel.banks and t.n >= bank.NARROW:
         heads = bank.heads(len(t.step), problem.groups, w.itemsize)
         each, pitch = len(t.step) // problem.groups, int(t.step[1])
         bank.bank(x, kernel.banks[0], y, t.at, t.to, t.base[heads], t.step[heads], t.off, each, pitch, t.n)

@@ -1,7 +1,7 @@
 """Many outputs of the same samples: what is loaded of x serves several of them, whatever the rank, stride or dilation.
 
 x (X,) and y (Y,) flat   w (B, T, R): R outputs of each of B blocks   at, to (P,) rows of x and y   base, goal (B,)   off (T,)
-y[to[p] + goal[b] + r pitch + j] = sum_t w[b,t,r] x[at[p] + base[b] + off[t] + j]   for 0 <= j < n, which is a vector at least
+y[to[p] + goal[b] + r pitch + j] = sum_t w[b,t,r] x[at[p] + base[b] + off[t] + j]   for 0 <= j < n, NARROW at least
 A register block is R outputs of C vectors, which need not lie in one row: no lane is idle but at a row's end.  One
 accumulator per output and taps in ascending order: the same bits as taps.   Imports: simd.
 """
@@ -21,6 +21,9 @@ from .simd import INDEX, Emit, stay_whole, zeros
 
 COLUMNS = {4: {8: 3, 6: 4, 4: 6, 3: 7, 2: 8}, 3: {6: 2, 4: 2, 3: 3, 2: 4}}
 """C for each R: as many accumulators as leave room for C vectors and a factor, for either side of `simd.block`."""
+
+NARROW = 4
+"""Outputs of a row at least: shorter rows are left to taps, a vector with idle lanes each."""
 
 
 class Form(NamedTuple):
@@ -57,9 +60,10 @@ def pack(w: Any, groups: int) -> Any:
     return np.ascontiguousarray(w[np.add.outer(heads(len(w), groups, w.itemsize), np.arange(rows))].swapaxes(1, 2))
 
 
-def fills(n: int, itemsize: int) -> bool:
-    """Rows of n outputs are a vector long at least."""
-    return n >= len(simd.block(itemsize).lanes)
+def lanes(n: int, itemsize: int) -> tuple[int, ...]:
+    """Lanes of the widest vector that a row of n outputs fills: 0 if they are fewer than NARROW."""
+    widest = len(simd.block(itemsize).lanes)
+    return (0,) * min(widest, 1 << n.bit_length() - 1) if n >= NARROW else ()
 
 
 @intrinsic
@@ -146,4 +150,4 @@ def blocks(
 def bank(x: Any, w: Any, y: Any, at: Any, to: Any, base: Any, goal: Any, off: Any, outputs: int, pitch: int, n: int) -> None:
     """Blocks as `form` has them for `outputs` of a group."""
     _, rows, cols = form(outputs, w.itemsize)
-    blocks(x, w.reshape(-1), y, at, to, base, goal, off, pitch, n, simd.block(w.itemsize).lanes, cols, rows)
+    blocks(x, w.reshape(-1), y, at, to, base, goal, off, pitch, n, lanes(n, w.itemsize), cols, rows)
