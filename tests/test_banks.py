@@ -126,6 +126,12 @@ def test_a_tile_with_a_border_holds_what_taps_read(seed):
                 np.testing.assert_array_equal(tile[(slice(None), slice(None), *place, *at)], want[(..., *place, q)], err_msg=f"{axes}")
 
 
+def test_rows_that_no_tap_reads_are_left_out():
+    axes = Axis(6, 1, 3, 1, -3, 7, "zero"), Axis(20, 3, 1, 1, 0, 20, "zero")
+    row = borders.frame(axes, (1, 1), (120, 120, 20, 1)).row
+    assert row.tolist() == [borders.BORDER, *[borders.UNREAD] * 2, 0, *[borders.UNREAD] * 2, 60, *[borders.UNREAD] * 2, borders.BORDER]
+
+
 def test_borders_leave_alone_what_is_not_theirs():
     """Other boundaries, rows that do not lie along the last axis, and axes behind the one that is slid over."""
     plain, idle = Axis(40, 3, 2, 1, -1, 41, "zero"), Axis(5, 1, 1, 1, 0, 5, "zero")
@@ -179,6 +185,15 @@ def check_turns(seeds=range(24)):
 
 def test_outputs_have_the_bits_they_have_alone():
     check_turns()
+
+
+@pytest.mark.parametrize("settings", [{}, {"dilation": 2}, {"stride": 2}])
+@pytest.mark.parametrize(("shape", "size"), [((30, 100), 5), ((30, 100), 3), ((6, 20, 70), 3), ((100,), 5)])
+def test_channels_have_the_bits_they_have_alone(shape, size, settings):
+    rng = np.random.default_rng(7)
+    x, w = rng.standard_normal((2, 5, *shape), np.float32), rng.standard_normal((5, 1, *[size] * len(shape)), np.float32)
+    found = sash.conv(x, w, padding=2, groups=5, method="direct", **settings)
+    np.testing.assert_array_equal(found, one_by_one(x, w, 5, settings | {"padding": 2, "method": "direct"}))
 
 
 @pytest.mark.parametrize("groups", [1, 6])
