@@ -41,7 +41,7 @@ SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 )
 """Samples and taps, per axis."""
 
-CHANNELS = ((3, 16, 64, 3), (16, 32, 40, 3), (32, 32, 24, 5), (4, 4, 120, 7), (64, 64, 20, 3), (8, 64, 56, 1))
+CHANNELS = ((3, 16, 64, 3), (16, 32, 40, 3), (6, 12, 112, 3), (32, 32, 24, 5), (4, 4, 120, 7), (64, 64, 20, 3), (8, 64, 56, 1))
 """(inputs, outputs, samples and taps of each of two axes)."""
 
 
@@ -55,6 +55,9 @@ def problems() -> Iterator[Problem]:
         yield Problem((far, far), finite=True)
     far = Axis(224, 3, 1, 1, 0, 224, "zero")
     yield Problem((far, far), 4, 3, 16, finite=True)
+    for stride in (1, 2):  # depthwise
+        axis = Axis(112, 3, stride, 1, -1, 113, "zero")
+        yield Problem((axis, axis), 1, 32, 32, 32, finite=True)
     for dtype in TYPES[:2]:
         for inputs, outputs, n, size in CHANNELS:
             for stride in (1, 2):

@@ -18,8 +18,8 @@ from sash.arrays.weights import Terms, Weights
 from sash.axis import Axis
 from sash.machine import Machine
 from sash.methods import fused
-from sash.methods.direct import slide
 from sash.methods.method import GATED, Cost
+from sash.methods.offsets import Kernel, slide
 from sash.problem import Box, Problem
 
 NAME = "separable"
@@ -113,7 +113,7 @@ def run(problem: Problem, x: Array, prepared: tuple[bool, Terms, bool, list[Arra
             shape = list(done.shape)
             shape[i + 2] = axes[i].out
             result = np.empty(shape, problem.dtype)
-            slide(step, done, term[i].reshape(1, -1), None, result)
+            slide(step, done, Kernel(term[i].reshape(1, -1)), result)
             done = result
         total = done if total is None else np.add(total, done, out=total)
     assert total is not None

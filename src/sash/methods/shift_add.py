@@ -13,9 +13,10 @@ from math import prod
 from sash.accuracy import CHUNK
 from sash.arrays import family
 from sash.arrays.numpy_ import Array, cut
+from sash.arrays.weights import Weights
 from sash.machine import Machine
-from sash.methods.direct import prepare as prepare
 from sash.methods.method import GATED, Cost
+from sash.methods.offsets import Kernel, plain
 from sash.problem import Box, Problem
 
 NAME = "shift_add"
@@ -46,11 +47,19 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
     return problem.grid(cost.tile)
 
 
-def run(problem: Problem, x: Array, prepared: tuple[Array, Array | None], y: Array, cval: float) -> None:
+def prepare(problem: Problem, weights: Weights, cost: Cost | None) -> Kernel:
+    key = (NAME, problem.dtype)
+    found: Kernel | None = weights.kept.get(key)
+    if found is None:
+        found = weights.kept[key] = plain(problem, weights)
+    return found
+
+
+def run(problem: Problem, x: Array, prepared: Kernel, y: Array, cval: float) -> None:
     f = family(x)
     tile = f.fill(x, problem.axes, problem.dtype, cval)
     total, rest = f.zeros(y.shape, tile), f.zeros((problem.batch, *problem.out), tile)
-    w, v = prepared
+    w, v, _ = prepared
     wide = problem.inputs // problem.groups
     sizes = [range(a.size) for a in problem.axes]
     term = f.empty((problem.batch, *problem.out), tile)

@@ -1,0 +1,90 @@
+"""Tiles whose border is one number, made in one pass: copied, widened, and dealt out by phases where rows have a stride.
+
+    x (N, C, *S)   tile (N, C, *T), or (N, C, ..., stride, ceil(T/stride))        Imports: arrays, kernels, phases.
+The rows of all channels at one place are neighbours in memory: what one output reads lies on few pages.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from sash.arrays.numpy_ import Array, flat, index, lies_well, readable
+from sash.axis import Axis
+from sash.methods.offsets import last_axis
+from sash.methods.phases import SHUFFLED, offsets, used
+
+BORDER, UNREAD = -1, -2
+"""In place of the offset of a row: it is all border, or no tap reads it."""
+
+
+def takes(x: Array, axes: tuple[Axis, ...], dtype: str) -> bool:
+    """Rows of x lie along the last axis, and what is beyond them is one number."""
+    return (
+        x.size > 0
+        and suits(axes)
+        and dtype != "int64"
+        and readable(x.dtype, dtype)
+        and x.flags.aligned
+        and lies_well(x.shape, x.strides, x.itemsize, x.ndim - 1)
+    )
+
+
+def suits(axes: tuple[Axis, ...]) -> bool:
+    """As far as the axes go."""
+    return (
+        last_axis(axes) == len(axes) - 1
+        and axes[-1].stride in (1, *SHUFFLED)
+        and all([a.plain or a.boundary in ("zero", "constant") for a in axes])
+    )
+
+
+def tile(x: Array, axes: tuple[Axis, ...], dtype: str, cval: float) -> Array:
+    """The extension of x, which `takes`, on [start, stop) of every axis."""
+    from sash.kernels.cpu.border import border
+
+    f = frame(axes, x.shape[:2], tuple([s // x.itemsize for s in x.strides]))
+    found = np.empty(f.laid, dtype)
+    border(flat(x), found.reshape(-1), f.at, f.row, f.to, f.down, f.lead, f.n, axes[-1].stride, f.laid[-1], cval)
+    return np.moveaxis(found, f.channels, 1)
+
+
+class Frame(NamedTuple):
+    """See kernels/cpu/border.py for the letters."""
+
+    laid: tuple[int, ...]
+    """The tile's shape as it lies in memory, ..."""
+    channels: int
+    """... and which axis of it the channels are."""
+    at: Array
+    row: Array
+    to: Array
+    down: Array
+    lead: int
+    n: int
+
+
+@lru_cache(maxsize=256)
+def frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ...]) -> Frame:
+    *leading, last = axes
+    row = np.zeros(1, np.int64)
+    for a, step in zip(leading, steps[2:-1], strict=True):
+        here = index(a)
+        here = np.where(here < 0, BORDER, here * step)
+        if len(phases := used(a)) < a.stride:
+            here[~np.isin(np.arange(len(here)) % a.stride, phases)] = UNREAD
+        outside = np.minimum(np.minimum.outer(row, here), 0)
+        row = np.where(outside < 0, outside, np.add.outer(row, here)).reshape(-1)
+    first, past = max(last.start, 0), min(last.stop, last.n)
+    lead, n = first - last.start, max(past - first, 0)
+    if not n:
+        row = np.minimum(row, BORDER)
+    length = last.stop - last.start
+    parts = (last.stride, -(-length // last.stride)) if last.stride > 1 else (length,)
+    places, each = [a.stop - a.start for a in leading], prod(parts)
+    to = offsets([(images[0], prod(places) * images[1] * each), (images[1], each)])
+    at, down = offsets(list(zip(images, steps, strict=False))) + first * steps[-1], np.arange(len(row)) * images[1] * each
+    return Frame((images[0], *places, images[1], *parts), len(places) + 1, at, row, to, down, lead, n)

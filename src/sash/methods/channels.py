@@ -1,0 +1,71 @@
+"""Depthwise: channels that do not see each other take turns in one room with a border, which caches hold.
+
+x (N, C, *S)   w (C, taps)   y (N, C, *out)        Imports: arrays, kernels, borders, offsets.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from sash.accuracy import CHUNK
+from sash.arrays.numpy_ import Array, flat, lies_well, packed, storable
+from sash.axis import Axis
+from sash.methods import borders
+from sash.methods.offsets import Tables, tables
+from sash.methods.phases import offsets
+from sash.problem import Problem
+
+
+def takes(problem: Problem, x: Array, y: Array) -> bool:
+    """One input and one output in each of several groups, and arrays that kernels reach as they lie."""
+    return (
+        1 < problem.groups == problem.inputs == problem.outputs
+        and problem.reduce == "product"
+        and problem.taps <= CHUNK[problem.elementwise]
+        and borders.takes(x, problem.axes, problem.dtype)
+        and (y.dtype == problem.dtype or storable(problem.dtype, y.dtype, problem.bits > 0))
+        and lies_well(y.shape, y.strides, y.itemsize, y.ndim - 1)
+    )
+
+
+def slide(problem: Problem, x: Array, w: Array, y: Array, cval: float) -> None:
+    """Write y."""
+    from sash.kernels.cpu.channels import channels
+
+    t = _turns(problem.axes, np.dtype(problem.dtype).itemsize, x.shape[:2], x.strides, x.itemsize, y.shape[2:], y.strides, y.itemsize)
+    room = np.empty(prod(t.frame.laid), problem.dtype)
+    frame = (t.frame.row, t.frame.down, t.frame.lead, t.frame.n, t.frame.laid[-1])
+    channels(flat(x), room, w, flat(y), t.at, t.goal, frame, cval, problem.axes[-1].stride, t.tables)
+
+
+class _Turns(NamedTuple):
+    """Where images begin, and the frame and the tables of one."""
+
+    at: Array
+    goal: Array
+    frame: borders.Frame
+    tables: Tables
+
+
+@lru_cache(maxsize=256)
+def _turns(
+    axes: tuple[Axis, ...],
+    item: int,
+    images: tuple[int, ...],
+    strides: tuple[int, ...],
+    read: int,
+    out: tuple[int, ...],
+    goals: tuple[int, ...],
+    stored: int,
+) -> _Turns:
+    f = borders.frame(axes, (1, 1), tuple([s // read for s in strides]))
+    shape = (1, 1, *f.laid[1 : f.channels], *f.laid[f.channels + 1 :])
+    t = tables(axes, 1, True, True, item, shape, packed(shape, item), (1, 1, *out), goals, stored)
+    at, goal = (
+        offsets([(n, s // size) for n, s in zip(images, steps, strict=False)]) for steps, size in ((strides, read), (goals, stored))
+    )
+    return _Turns(at + f.at[0], goal, f, t)

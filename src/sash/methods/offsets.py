@@ -1,0 +1,239 @@
+"""Where a window's taps lie in a tile, as tables of offsets: rank, channels, stride and dilation, for one kernel each.
+
+tile (N, C, *T)   w, v (O, taps)   y (N, O, *out)       Imports: arrays, kernels, phases.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sash.accuracy import CHUNK, EXACT_BITS
+from sash.arrays import family
+from sash.arrays.numpy_ import Array, add_exactly, flat, give, lies_well, packed, storable
+from sash.arrays.weights import Weights
+from sash.axis import Axis
+from sash.methods.phases import offsets, phases
+from sash.problem import REDUCTIONS, Problem
+
+STRIP = 32
+"""Blocks at the two ends of a row are at least this long: shorter ones waste the SIMD lanes."""
+
+_ONES = {np.dtype(name).char: np.ones(1, name) for name in EXACT_BITS}
+
+
+class Kernel(NamedTuple):
+    """w and v, contiguous; v weighs the differences, None where all weigh 1.
+
+    `banks`: the weights of blocks of outputs side by side, for every piece of a long sum; none where outputs are made one by one.
+    """
+
+    w: Array
+    v: Array | None = None
+    banks: tuple[Array, ...] = ()
+
+    def piece(self, t: int, most: int) -> Kernel:
+        """Taps t to t + most, t being a multiple of `most`."""
+        w, v = [None if a is None else np.ascontiguousarray(a[:, t : t + most]) for a in (self.w, self.v)]
+        assert w is not None
+        return Kernel(w, v, self.banks[t // most : t // most + 1])
+
+
+def plain(problem: Problem, weights: Weights) -> Kernel:
+    """The weights as rows, for any family of arrays."""
+    f = family(weights.dense)
+    mask = None if weights.mask is None else _rows(f.cast(weights.mask, problem.dtype), problem.outputs)
+    return Kernel(_rows(f.cast(weights.dense, problem.dtype), problem.outputs), mask)
+
+
+def _rows(w: Array, outputs: int) -> Array:
+    w = w.reshape(outputs, -1)
+    return np.ascontiguousarray(w) if isinstance(w, np.ndarray) else w
+
+
+def shares_samples(problem: Problem) -> bool:
+    """Several outputs are sums of products of the same samples."""
+    return problem.outputs > problem.groups and problem.reduce == "product" and problem.dtype != "int64"
+
+
+def banks(problem: Problem, w: Array) -> tuple[Array, ...]:
+    """`Kernel.banks` of w."""
+    if not shares_samples(problem):
+        return ()
+    from sash.kernels.cpu.bank import pack
+
+    most = CHUNK[problem.elementwise]
+    return tuple([pack(w[:, t : t + most], problem.groups) for t in range(0, w.shape[1], most)])
+
+
+def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array, dealt: bool = False) -> None:
+    """Write y from a tile that holds the extension of x, by phases if `dealt`; only sizes, strides and dilations are read."""
+    w = kernel.w
+    most = CHUNK[problem.elementwise]
+    long = w.shape[1] > most and w.dtype != np.int64
+    fits = not long and (y.dtype == w.dtype or storable(problem.dtype, y.dtype, problem.bits > 0))
+    kept = (y.strides, y.itemsize) if fits else (None, w.itemsize)
+    apart = long or w.dtype == np.int64 or len(kernel.banks) > 0
+    how = _how(problem.axes, problem.groups, not apart, dealt, tile.itemsize, tile.shape, tile.strides, y.shape, *kept)
+    if how.copies:
+        tile = np.ascontiguousarray(tile)
+    target = y if how.in_place else np.empty(y.shape, w.dtype)
+    if problem.axes[how.last].stride > 1 and not dealt:
+        tile = phases(tile, problem.axes, how.last, w.dtype)
+    t = how.tables or _tables(*how.geometry)
+    source, goal = flat(tile), flat(target)
+    if not long:
+        _sum(problem, source, kernel, t, goal)
+    else:
+        rest, piece = np.zeros_like(goal), np.empty_like(goal)
+        for i in range(0, w.shape[1], most):
+            _sum(problem, source, kernel.piece(i, most), t._replace(off=t.off[i : i + most]), piece if i else goal)
+            if i:
+                add_exactly(goal, piece, rest)
+        goal += rest
+    if target is not y:
+        give(target, y)
+
+
+def _sum(problem: Problem, x: Array, kernel: Kernel, t: Tables, y: Array) -> None:
+    """One running sum for every output, by the kernel that loads least."""
+    from sash.kernels.cpu import bank
+    from sash.kernels.cpu.rows import rows
+    from sash.kernels.cpu.taps import taps
+
+    w, v, op = kernel.w, kernel.v, REDUCTIONS.index(problem.reduce)
+    if kernel.banks and t.n >= bank.NARROW:
+        heads = bank.heads(len(t.step), problem.groups, w.itemsize)
+        each, pitch = len(t.step) // problem.groups, int(t.step[1])
+        bank.bank(x, kernel.banks[0], y, t.at, t.to, t.base[heads], t.step[heads], t.off, each, pitch, t.n)
+        return
+    if v is None:
+        v, op = (_ONES[w.dtype.char], op + 2) if op else (w, op)
+    if t.m:
+        rows(x, w, v, y, t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d, 0, op)
+    else:
+        taps(x, w, v, y, t.at, t.to, t.base, t.step, t.off, t.n, 0, op)
+
+
+class _How(NamedTuple):
+    """What `slide` does with arrays of these shapes and strides."""
+
+    copies: bool
+    """The tile must be made contiguous first."""
+    in_place: bool
+    """The kernels can write y itself."""
+    last: int
+    geometry: tuple[Any, ...]
+    tables: Tables | None
+    """Kept where they are small."""
+
+
+@lru_cache(maxsize=512)
+def _how(
+    axes: tuple[Axis, ...],
+    groups: int,
+    shares: bool,
+    dealt: bool,
+    item: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    out: tuple[int, ...],
+    goal: tuple[int, ...] | None,
+    stored: int,
+) -> _How:
+    last = last_axis(axes)
+    copies = not lies_well(shape, strides, item, last + 2)
+    if axes[last].stride > 1 and not dealt:
+        s, at = axes[last].stride, last + 2
+        shape = (*shape[:at], s, -(-shape[at] // s), *shape[at + 1 :])
+        strides = packed(shape, item)
+    elif copies:
+        strides = packed(shape, item)
+    in_place = goal is not None and lies_well(out, goal, stored, last + 2)
+    ys = tuple([s // stored for s in goal]) if goal is not None and in_place else packed(out, 1)
+    share = shares and shares_rows(axes) and out[last + 2] >= STRIP
+    geometry = (axes, groups, share, shape, tuple([s // item for s in strides]), out, ys)
+    small = prod(out[: last + 2 - share]) // (1 if share else out[1]) <= 8192
+    return _How(copies, in_place, last, geometry, _tables(*geometry) if small else None)
+
+
+def tables(*told: Any) -> Tables:
+    """Those of `slide`, which lie in memory as `told` to _how."""
+    how = _how(*told)
+    return how.tables or _tables(*how.geometry)
+
+
+def last_axis(axes: tuple[Axis, ...]) -> int:
+    """The axis whose positions make up a row: the last one that the window slides over."""
+    active = [i for i, a in enumerate(axes) if a.size > 1 or a.stride > 1]
+    return active[-1] if active else len(axes) - 1
+
+
+def shares_rows(axes: tuple[Axis, ...]) -> bool:
+    """The last two axes slide by one and are not dilated across rows: neighbouring rows read the same samples."""
+    last = last_axis(axes)
+    return axes[last].stride == 1 and last > 0 and axes[last - 1].stride == axes[last - 1].dilation == 1 and axes[last - 1].size > 1
+
+
+class Tables(NamedTuple):
+    """Offsets for the kernels, in elements (see kernels/cpu/taps.py and rows.py for the letters)."""
+
+    at: Array
+    to: Array
+    base: Array
+    step: Array
+    off: Array
+    outer: Array
+    n: int
+    m: int
+    h: int
+    k: int
+    d: int
+    xp: int
+    yp: int
+
+
+def _tables(
+    axes: tuple[Axis, ...],
+    groups: int,
+    share: bool,
+    shape: tuple[int, ...],
+    xs: tuple[int, ...],
+    out: tuple[int, ...],
+    ys: tuple[int, ...],
+) -> Tables:
+    last = last_axis(axes)
+    axis = axes[last]
+    c = prod(out[last + 3 :])
+    n = out[last + 2] * c
+    # offsets of the taps of the last axis: phase t*d % s, sample t*d // s
+    t = np.arange(axis.size) * axis.dilation
+    if axis.stride > 1:
+        columns = (t % axis.stride) * xs[last + 2] + (t // axis.stride) * c
+    else:
+        columns = t * c
+    inputs, outputs = shape[1] // groups, out[1]
+    leading = [(inputs, xs[1])] + [(a.size, a.dilation * xs[i + 2]) for i, a in enumerate(axes[:last])]
+    off = offsets(leading)
+    positions = [(out[0], xs[0], ys[0])] + [(out[i + 2], a.stride * xs[i + 2], ys[i + 2]) for i, a in enumerate(axes[:last])]
+    if share:
+        positions.pop()
+    group = np.arange(outputs) // (outputs // groups)
+    return Tables(
+        at=offsets([(count, x) for count, x, _ in positions]),
+        to=offsets([(count, y) for count, _, y in positions]),
+        base=group * inputs * xs[1],
+        step=np.arange(outputs) * ys[1],
+        off=np.add.outer(off, columns).reshape(-1),
+        outer=offsets(leading[:-1]) if share else off,
+        n=n,
+        m=out[last + 1] if share else 0,
+        h=axes[last - 1].size if share else 1,
+        k=axis.size,
+        d=axis.dilation * c,
+        xp=xs[last + 1] if share else 0,
+        yp=ys[last + 1] if share else 0,
+    )
