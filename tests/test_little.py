@@ -37,9 +37,9 @@ def bound(monkeypatch):
 
             def call(*operands):
                 Count.calls += 1
-                what(*operands)
+                what.call(*operands)
 
-            return call
+            return what._replace(call=call)
 
         return found
 

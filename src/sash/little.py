@@ -18,6 +18,8 @@ from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, fill, packed, readable, storable
 from sash.axis import Axis
 from sash.methods import CHOICES, direct
+from sash.methods.offsets import STRIP, last_axis, shares_rows, shares_samples, tabulated
+from sash.methods.phases import phases
 from sash.planning import choose
 from sash.problem import REDUCTIONS, Problem
 
@@ -27,8 +29,16 @@ MOST = 1 << 15
 FEW = 1 << 20
 """Terms up to which samples that stand apart are written so, with zeros between them."""
 
-Bound = Callable[[Array, Array, "Array | None", Array, Any], None]
-"""Writes y of x, w, v (None: all differences weigh 1, or there are none) and cval."""
+BANKED = 1 << 17
+"""Terms from which on outputs that share samples are made together, whose weights must be laid out for it."""
+
+
+class Bound(NamedTuple):
+    """`call(x, w, v, y, cval)` writes y; v is None where all differences weigh 1, or there are none."""
+
+    call: Callable[[Array, Array, Array | None, Array, Any], None]
+    banked: bool
+    """w is `Kernel.banks[0]`, not `Kernel.w`."""
 
 
 class Windows(NamedTuple):
@@ -68,20 +78,25 @@ def windows(problem: Problem, method: str) -> Windows | None:
 
 def _windows(problem: Problem, share: bool) -> Windows:
     # Samples that stand apart are written so: a few more terms, and one kernel instead of one for each phase.
-    last, out = direct._last(problem.axes), (problem.batch, problem.outputs, *problem.out)
+    last, out = last_axis(problem.axes), (problem.batch, problem.outputs, *problem.out)
     enter, shape, strides = _entrance(problem, last)
     axes = tuple([a._replace(upsample=1) for a in problem.axes])
-    return Windows(enter, direct._tables(axes, problem.groups, share, shape, strides, out, packed(out, 1)))
+    return Windows(enter, tabulated(axes, problem.groups, share, shape, strides, out, packed(out, 1)))
 
 
 def _bound(problem: Problem) -> Bound:
+    from sash.kernels.cpu import bank
     from sash.kernels.cpu.rows import settled
 
-    last = problem.axes[direct._last(problem.axes)]
-    share = problem.dtype != "int64" and direct._shares_rows(problem.axes) and last.out >= direct.STRIP
+    last, item = problem.axes[last_axis(problem.axes)], np.dtype(problem.dtype).itemsize
+    banked = shares_samples(problem) and problem.results * problem.taps >= BANKED and last.out >= bank.NARROW
+    share = problem.dtype != "int64" and shares_rows(problem.axes) and last.out >= STRIP and not banked
     enter, t = _windows(problem, share)
     op = REDUCTIONS.index(problem.reduce)
-    item = np.dtype(problem.dtype).itemsize
+    if banked:
+        heads, blocks = bank.heads(problem.outputs, problem.groups, item), (t.at, t.to)
+        where = (t.base[heads], t.step[heads], t.off, problem.outputs // problem.groups, int(t.step[1]), t.n)
+        return Bound(lambda x, w, v, y, cval: bank.bank(enter(x, cval), w, y.reshape(-1), *blocks, *where), True)
     weighted, plain = [settled(item, t, kind) for kind in (op, op + 2 if op else op)]
     one = np.ones(1, problem.dtype)
 
@@ -91,7 +106,7 @@ def _bound(problem: Problem) -> Bound:
         else:
             weighted(enter(x, cval), w, v, y.reshape(-1))
 
-    return call
+    return Bound(call, False)
 
 
 def _entrance(problem: Problem, last: int) -> tuple[Callable[[Array, Any], Array], tuple[int, ...], tuple[int, ...]]:
@@ -146,7 +161,7 @@ def _looked_up(problem: Problem, last: int) -> tuple[Array, Array, tuple[int, ..
     shape = (problem.batch, problem.inputs, *[a.n for a in problem.axes])
     numbers = fill(np.arange(prod(shape)).reshape(shape), problem.axes, "int64", -1)
     if problem.axes[last].stride > 1:
-        numbers = direct._phases(numbers, problem.axes, last, np.dtype(np.int64))
+        numbers = phases(numbers, problem.axes, last, np.dtype(np.int64))
     flat = np.ascontiguousarray(numbers).reshape(-1)
     flat[(flat < -1) | (flat >= prod(shape))] = 0  # what no tap reads was left as it was
     return np.maximum(flat, 0), np.flatnonzero(flat < 0), numbers.shape

@@ -16,6 +16,7 @@ from sash.errors import ArgumentError, MemoryLimit, unknown
 from sash.little import bind
 from sash.methods import CHOICES, names
 from sash.methods.direct import prepare
+from sash.methods.offsets import plain
 from sash.planning import choose
 from sash.plans import Plan
 from sash.problem import Problem
@@ -44,8 +45,9 @@ def run(
         return
     little = bind(problem, method, max_memory)
     if little is not None and _lie_well(problem, x, y, weights):
-        w, v = prepare(problem, weights, None)
-        little(x, w.reshape(-1), None if v is None else v.reshape(-1), y, cval)
+        kernel = prepare(problem, weights, None) if little.banked else plain(problem, weights)
+        w, v = kernel.banks[0] if little.banked else kernel.w, kernel.v
+        little.call(x, w.reshape(-1), None if v is None else v.reshape(-1), y, cval)
         if weights.bias is not None:
             y += weights.bias.reshape(-1, *[1] * len(problem.axes))
         return

@@ -83,7 +83,7 @@ def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array, dealt: bool =
     target = y if how.in_place else np.empty(y.shape, w.dtype)
     if problem.axes[how.last].stride > 1 and not dealt:
         tile = phases(tile, problem.axes, how.last, w.dtype)
-    t = how.tables or _tables(*how.geometry)
+    t = how.tables or tabulated(*how.geometry)
     source, goal = flat(tile), flat(target)
     if not long:
         _sum(problem, source, kernel, t, goal)
@@ -157,13 +157,13 @@ def _how(
     share = shares and shares_rows(axes) and out[last + 2] >= STRIP
     geometry = (axes, groups, share, shape, tuple([s // item for s in strides]), out, ys)
     small = prod(out[: last + 2 - share]) // (1 if share else out[1]) <= 8192
-    return _How(copies, in_place, last, geometry, _tables(*geometry) if small else None)
+    return _How(copies, in_place, last, geometry, tabulated(*geometry) if small else None)
 
 
 def tables(*told: Any) -> Tables:
     """Those of `slide`, which lie in memory as `told` to _how."""
     how = _how(*told)
-    return how.tables or _tables(*how.geometry)
+    return how.tables or tabulated(*how.geometry)
 
 
 def last_axis(axes: tuple[Axis, ...]) -> int:
@@ -196,7 +196,7 @@ class Tables(NamedTuple):
     yp: int
 
 
-def _tables(
+def tabulated(
     axes: tuple[Axis, ...],
     groups: int,
     share: bool,

@@ -268,7 +268,7 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
         ready = again(x.shape, x.dtype, sizes, kind, rank, rounded, *told)
         if ready is not None and (ready.fits or not too_tall(kernel)):
             y = np.empty(ready.out, ready.result)
-            ready.bound(x, ready.weights(kernel), None, y, ready.cval)
+            ready.bound.call(x, ready.weights(kernel), None, y, ready.cval)
             return y
     if not x.ndim and not sizes:  # a scalar is one sample with nothing to slide over
         return over(x[None], kernel, sizes, kind, settings, rounded)[0, ...]
