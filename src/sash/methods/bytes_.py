@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
 from sash.methods.method import GATED, ON_CPU, Cost
+from sash.methods.offsets import offsets
 from sash.problem import Box, Problem
 
 NAME = "bytes"
@@ -195,15 +196,7 @@ def _tables(axes: tuple[Axis, ...], batch: int, inputs: int, span: int) -> _Tabl
     n = _dense(axes[-1])
     yp, rows = -(-n // span) * span, _whole_rows(m)
     sums = (*[d[0] for d in lead], rows, yp)
-    at, off = _offsets([(d[0], d[1]) for d in lead]), _offsets(taps)
+    at, off = offsets([(d[0], d[1]) for d in lead]), offsets(taps)
     to = np.arange(len(at)) * (rows * yp)
     farthest = int(at[-1] + off[-1]) + (rows + h - 2) * xp + yp + axes[-1].size + 128
     return _Tables(at, to, off, n, m, h, xp, yp, tile, width, max(farthest, prod(tile)), sums, prod(sums))
-
-
-def _offsets(dims: list[tuple[int, int]]) -> Array:
-    """Offsets of all positions of a block of (count, step) axes, first axis slowest."""
-    total: Any = np.zeros(1, np.int64)
-    for count, step in dims:
-        total = np.add.outer(total, np.arange(count, dtype=np.int64) * step).reshape(-1)
-    return np.ascontiguousarray(total, np.int64)

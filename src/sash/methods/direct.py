@@ -23,6 +23,7 @@ from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
 from sash.methods.method import GATED, ON_CPU, Cost
+from sash.methods.offsets import Tables, offsets, row_axis, tables
 from sash.problem import REDUCTIONS, Box, Problem
 
 NAME = "direct"
@@ -35,8 +36,15 @@ WORK, PIECES = 1 << 24, 32
 
 _ONES = {np.dtype(name).char: np.ones(1, name) for name in EXACT_BITS}
 
+AHEAD = 4
+"""A block that is copied reads at least this many times what one row of outputs does: with less, most of it is copied
+again for the next (480 x 640 x 3 by 24 x 24: 2.5 copies of the image, then 1.35)."""
+
 MASKED = 2
 """How many times longer vectors take of which only the first lanes are read."""
+
+COUPLED = REDUCTIONS.index("absolute") + 2
+"""Absolute differences that all weigh 1."""
 
 SHUFFLED = (2, 3, 4)
 """Strides whose rows are dealt out by shuffles."""
@@ -62,14 +70,16 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item = problem.itemsize
     # A strided block is dealt out once and read once: calls cost more than leaving the second-level cache, and what no
     # tap reads takes no room there.
-    strided = problem.axes[_last(problem.axes)].stride > 1
+    strided = problem.axes[row_axis(problem.axes)].stride > 1
     read = prod([len(_used(a)) / a.stride for a in problem.axes])
     room = min(machine.cache * 2 / read, max(MOST, machine.cache * 2)) if strided else machine.cache / 2
-    tile = problem.tile(max(int(min(room, limit / 2) / item), 1))
+    if not strided and not problem.straight:
+        room = max(room, AHEAD * problem.reads((*[1] * len(problem.axes), problem.out[-1])) * item)
+    tile = _filled(problem, problem.tile(max(int(min(room, limit / 2) / item), 1)), machine.side)
     whole = tuple([p for _, p in problem.whole])
     if _light(problem) and problem.reads(whole) * item <= limit / 2:
         tile = whole
-    alone, last = _alone(problem, tile), _last(problem.axes)
+    alone, last = _alone(problem, tile), row_axis(problem.axes)
     inner, edges = problem.frame(STRIP) if _in_place(problem) and not alone else (None, [problem.whole])
     cut = inner is None and not alone  # into tiles, which read some samples more than once
     work: dict[str, float] = {"copy.sample": 0, "split.sample": 0}
@@ -160,6 +170,14 @@ def _alone(problem: Problem, tile: tuple[int, ...]) -> bool:
     return size < SMALL or (_light(problem) and problem.count(tile) <= 1)
 
 
+def _filled(problem: Problem, tile: tuple[int, ...], side: int) -> tuple[int, ...]:
+    """The tile, with as many rows as blocks of rows fill: 15 rows take as long as 16."""
+    last = row_axis(problem.axes)
+    if not _shares_rows(problem.axes) or tile[last] < side:
+        return tile
+    return (*tile[:last], min(_whole(tile[last], side), problem.out[last - 1]), *tile[last + 1 :])
+
+
 def _slabs(box: Box, pieces: int) -> tuple[int, ...]:
     """The block's shape, cut along its first axes into about this many pieces; the last axis stays whole."""
     slab = [p - o for o, p in box]
@@ -210,15 +228,21 @@ def slide(problem: Problem, tile: Array, w: Array, v: Array | None, y: Array) ->
     target = y if how.in_place else np.empty(y.shape, w.dtype)
     if problem.axes[how.last].stride > 1:
         tile = _phases(tile, problem.axes, how.last, w.dtype)
-    t = how.tables or _tables(*how.geometry)
+    t = how.tables or tables(*how.geometry)
     op = REDUCTIONS.index(problem.reduce)
     if v is None:
         v, op = (_ONES[w.dtype.char], op + 2) if op else (w, op)
     source, goal = flat(tile), flat(target)
+    from sash.kernels.cpu import couples
     from sash.kernels.cpu.rows import rows
     from sash.kernels.cpu.taps import taps
 
-    if chunk:
+    if op == COUPLED and not chunk and _couples(problem) and couples.available():
+        if t.m:
+            couples.rows(source, w, goal, t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d)
+        else:
+            couples.taps(source, w, goal, t.at, t.to, t.base, t.step, t.off, t.n, t.k)
+    elif chunk:
         rest, piece = np.zeros_like(goal), np.empty_like(goal)
         for i in range(0, w.shape[1], chunk):
             wi, off = (np.ascontiguousarray(a[..., i : i + chunk]) for a in (w, t.off))
@@ -244,7 +268,7 @@ class _How(NamedTuple):
     """The kernels can write y itself."""
     last: int
     geometry: tuple[Any, ...]
-    tables: _Tables | None
+    tables: Tables | None
     """Kept where they are small."""
 
 
@@ -260,7 +284,7 @@ def _how(
     goal: tuple[int, ...] | None,
     stored: int,
 ) -> _How:
-    last = _last(axes)
+    last = row_axis(axes)
     copies = not lies_well(shape, strides, item, last + 2)
     if axes[last].stride > 1:
         s, at = axes[last].stride, last + 2
@@ -273,19 +297,23 @@ def _how(
     share = shares and _shares_rows(axes) and out[last + 2] >= STRIP
     geometry = (axes, groups, share, shape, tuple([s // item for s in strides]), out, ys)
     small = prod(out[: last + 2 - share]) <= 8192
-    return _How(copies, in_place, last, geometry, _tables(*geometry) if small else None)
-
-
-def _last(axes: tuple[Axis, ...]) -> int:
-    """The axis whose positions make up a row: the last one that the window slides over."""
-    active = [i for i, a in enumerate(axes) if a.size > 1 or a.stride > 1]
-    return active[-1] if active else len(axes) - 1
+    return _How(copies, in_place, last, geometry, tables(*geometry) if small else None)
 
 
 def _shares_rows(axes: tuple[Axis, ...]) -> bool:
     """The last two axes slide by one and are not dilated across rows: neighbouring rows read the same samples."""
-    last = _last(axes)
+    last = row_axis(axes)
     return axes[last].stride == 1 and last > 0 and axes[last - 1].stride == axes[last - 1].dilation == 1 and axes[last - 1].size > 1
+
+
+def _couples(problem: Problem) -> bool:
+    """Absolute differences go by pairs of taps: whatever the block, so that its size does not change the bits.
+
+    Not where the stronger promise holds: x0 + x1 is rounded before w0 + w1 is taken away.
+    """
+    last = row_axis(problem.axes)
+    floats = problem.dtype != "int64" and not problem.elementwise
+    return floats and _shares_rows(problem.axes) and problem.axes[last - 1].size > 2 and problem.axes[last].size > 1
 
 
 def _used(axis: Axis) -> list[int]:
@@ -316,7 +344,7 @@ def _phases(tile: Array, axes: tuple[Axis, ...], last: int, kind: Any) -> Array:
     if s in SHUFFLED and kind != np.int64 and prod(tile.shape[at + 1 :]) == 1 and tile.strides[at] == tile.itemsize:
         from sash.kernels.cpu.split import split
 
-        rows = _offsets([(m, step // tile.itemsize) for m, step in zip(tile.shape[:at], tile.strides[:at], strict=True)])
+        rows = offsets([(m, step // tile.itemsize) for m, step in zip(tile.shape[:at], tile.strides[:at], strict=True)])
         to = np.arange(len(rows))
         if len(leads) > 1 or leads[0] != (slice(None),) * at:
             to = np.concatenate([to.reshape(tile.shape[:at])[lead].reshape(-1) for lead in leads])
@@ -327,72 +355,3 @@ def _phases(tile: Array, axes: tuple[Axis, ...], last: int, kind: Any) -> Array:
         phase = tile[(*lead, slice(p, None, s))]
         phases[(*lead, p, slice(0, phase.shape[at]))] = phase
     return phases
-
-
-class _Tables(NamedTuple):
-    """Offsets for the kernels, in elements (see kernels/cpu/taps.py and rows.py for the letters)."""
-
-    at: Array
-    to: Array
-    base: Array
-    step: Array
-    off: Array
-    outer: Array
-    n: int
-    m: int
-    h: int
-    k: int
-    d: int
-    xp: int
-    yp: int
-
-
-def _tables(
-    axes: tuple[Axis, ...],
-    groups: int,
-    share: bool,
-    shape: tuple[int, ...],
-    xs: tuple[int, ...],
-    out: tuple[int, ...],
-    ys: tuple[int, ...],
-) -> _Tables:
-    last = _last(axes)
-    axis = axes[last]
-    c = prod(out[last + 3 :])
-    n = out[last + 2] * c
-    # offsets of the taps of the last axis: phase t*d % s, sample t*d // s
-    t = np.arange(axis.size) * axis.dilation
-    if axis.stride > 1:
-        columns = (t % axis.stride) * xs[last + 2] + (t // axis.stride) * c
-    else:
-        columns = t * c
-    inputs, outputs = shape[1] // groups, out[1]
-    leading = [(inputs, xs[1])] + [(a.size, a.dilation * xs[i + 2]) for i, a in enumerate(axes[:last])]
-    off = _offsets(leading)
-    positions = [(out[0], xs[0], ys[0])] + [(out[i + 2], a.stride * xs[i + 2], ys[i + 2]) for i, a in enumerate(axes[:last])]
-    if share:
-        positions.pop()
-    group = np.arange(outputs) // (outputs // groups)
-    return _Tables(
-        at=_offsets([(count, x) for count, x, _ in positions]),
-        to=_offsets([(count, y) for count, _, y in positions]),
-        base=group * inputs * xs[1],
-        step=np.arange(outputs) * ys[1],
-        off=np.add.outer(off, columns).reshape(-1),
-        outer=_offsets(leading[:-1]) if share else off,
-        n=n,
-        m=out[last + 1] if share else 0,
-        h=axes[last - 1].size if share else 1,
-        k=axis.size,
-        d=axis.dilation * c,
-        xp=xs[last + 1] if share else 0,
-        yp=ys[last + 1] if share else 0,
-    )
-
-
-def _offsets(dims: list[tuple[int, int]]) -> Array:
-    """Offsets of all positions of a block of (count, step) axes, first axis slowest."""
-    total: Any = np.zeros(1, np.int64)
-    for count, step in dims:
-        total = np.add.outer(total, np.arange(count, dtype=np.int64) * step).reshape(-1)
-    return np.ascontiguousarray(total, np.int64)
