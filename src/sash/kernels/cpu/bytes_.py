@@ -53,7 +53,7 @@ def span() -> int:
 
 def _rows(m: int, h: int) -> tuple[int, ...]:
     """Rows of a block: what is loaded serves all of them."""
-    return (0,) * (4 if m > 2 and h > 2 and word() == 4 else min(m, 2))
+    return (0,) * (4 if m > 2 and h > 3 and word() == 4 else min(m, 2))
 
 
 def _parts(w: Any) -> int:
@@ -189,57 +189,86 @@ def settle(typing: Any, y: Any, i: Any, pitch: Any, w: Any, lanes: Any, cols: An
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def spread(
-    x: Any, w: Any, y: Any, at: Any, to: Any, off: Any, n: int, m: int, h: int, k: int, xp: int, yp: int,
-    first: int, count: int, step: int, size: int, full: int, lanes: Any, cols: Any, rows: Any,
-) -> None:  # fmt: skip
-    """Blocks of rows * cols vectors, one after the other; outputs first to first + count.  Needs h >= rows - 1."""
+def course(off: Any, h: int, k: int, xp: int, size: int, full: int, R: int) -> Any:
+    """The terms of a block of R rows in one list, and the parts of it that are done in one loop each.
+
+    Loops of the few words of a row took half of the time (24 x 24 x 3: 6 words).  places, words (T,): where a term is in x
+    and w, of the first of two in kind R - 1.  kinds, starts (S + 1,): what a part serves: before R - 1 the first kind + 1
+    rows of the block, R - 1 (two words a time) and R all of them, behind those all but the first kind - R.  empties (S,):
+    whether the sums are full before it.
+    """
     stay_whole()
-    E, R, C = len(off), len(rows), len(lanes) * len(cols)
+    E, both = len(off), 2 if size > 1 else 1
+    places, words = np.empty(E * (h + R - 1) * k, np.int64), np.empty(E * (h + R - 1) * k, np.int64)
+    kinds, starts, empties = [0 for _ in range(0)], [0 for _ in range(0)], [0 for _ in range(0)]
+    count, held, last = 0, 0, -1
+    for kind in range(2 * R):
+        first, stop = (kind, kind + 1) if kind < R - 1 else (R - 1, h) if kind <= R else (h + kind - R - 1, h + kind - R)
+        start, end, step = 0, k, 1
+        if kind == R - 1:
+            end, step = (k - k % 2 if both == 2 else 0), 2
+        elif kind == R and both == 2:
+            start = k - k % 2
+        for e in range(E):
+            for u in range(first, stop):
+                for c in range(start, end, step):
+                    more = held + step > full
+                    if more or kind != last:
+                        kinds.append(kind)
+                        starts.append(count)
+                        empties.append(1 if more else 0)
+                        held, last = (0 if more else held), kind
+                    places[count], words[count] = off[e] + u * xp + c * size, (e * h + u) * k + c
+                    count += 1
+                    held += step
+    starts.append(count)
+    return places, words, np.array(kinds), np.array(starts), np.array(empties)
+
+
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+def spread(
+    x: Any, w: Any, y: Any, at: Any, to: Any, n: int, m: int, k: int, xp: int, yp: int, first: int, count: int, step: int, taps: int,
+    places: Any, words: Any, kinds: Any, starts: Any, empties: Any, lanes: Any, cols: Any, rows: Any,
+) -> None:  # fmt: skip
+    """Blocks of rows * cols vectors, one after the other; outputs first to first + count, of `taps` terms each."""
+    stay_whole()
+    R, C = len(rows), len(lanes) * len(cols)
     for o in range(count):
+        t = (first + o) * taps
         for r in range(len(at)):
             for i in range(0, m, R):
                 for j in range(0, n, C):
                     a, b = at[r] + i * xp + j, to[r] + o * step + i * yp + j
                     acc = fresh(w, lanes, cols, rows)
-                    held = 0
-                    for e in range(E):
-                        for u in range(h + R - 1):
-                            p, t = a + off[e] + u * xp, (((first + o) * E + e) * h + u) * k
-                            for start in range(0, k, full):
-                                stop = min(start + full, k)
-                                if held + stop - start > full:
-                                    add_up(y, b, yp, w, acc, cols)
-                                    acc = fresh(w, lanes, cols, rows)
-                                    held = 0
-                                held += stop - start
-                                # The first rows of x serve the first rows of y only, and the last the last only.
-                                if R > 1 and u == 0:
-                                    for c in range(start, stop):
-                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 0, 0, 1)
-                                elif R > 2 and u == 1:
-                                    for c in range(start, stop):
-                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 0, 1, 1)
-                                elif R > 2 and u == 2:
-                                    for c in range(start, stop):
-                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 0, 2, 1)
-                                elif u < h:
-                                    even = start
-                                    if size > 1:
-                                        even = stop - (stop - start) % 2
-                                        for c in range(start, even, 2):
-                                            acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 0, 3, 2)
-                                    for c in range(even, stop):
-                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 0, 3, 1)
-                                elif u == h:
-                                    for c in range(start, stop):
-                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 1, 3, 1)
-                                elif u == h + 1:
-                                    for c in range(start, stop):
-                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 2, 3, 1)
-                                else:
-                                    for c in range(start, stop):
-                                        acc = meet(acc, x, p + c * size, w, t + c, k, lanes, cols, 3, 3, 1)
+                    for s in range(len(kinds)):
+                        if empties[s]:
+                            add_up(y, b, yp, w, acc, cols)
+                            acc = fresh(w, lanes, cols, rows)
+                        kind, begin, end = kinds[s], starts[s], starts[s + 1]
+                        if kind == R - 1:
+                            for c in range(begin, end):
+                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 3, 2)
+                        elif kind == R:
+                            for c in range(begin, end):
+                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 3, 1)
+                        elif kind == 0:
+                            for c in range(begin, end):
+                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 0, 1)
+                        elif kind == 1:
+                            for c in range(begin, end):
+                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 1, 1)
+                        elif kind == 2:
+                            for c in range(begin, end):
+                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 2, 1)
+                        elif kind == R + 1:
+                            for c in range(begin, end):
+                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 1, 3, 1)
+                        elif kind == R + 2:
+                            for c in range(begin, end):
+                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 2, 3, 1)
+                        else:
+                            for c in range(begin, end):
+                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 3, 3, 1)
                     add_up(y, b, yp, w, acc, cols)
                     settle(y, b, yp, w, lanes, cols, rows)
 
@@ -280,5 +309,6 @@ def sums(
     x: Any, w: Any, y: Any, at: Any, to: Any, off: Any, n: int, m: int, h: int, k: int, xp: int, yp: int, first: int, count: int, step: int
 ) -> None:
     """Outputs first to first + count of the sums at the head, onto y."""
-    size = word()
-    spread(x, w, y, at, to, off, n, m, h, k, xp, yp, first, count, step, size, FULL[size], _lanes(), COLS, _rows(m, h))
+    size, rows = word(), _rows(m, h)
+    terms = course(off, h, k, xp, size, FULL[size], len(rows))
+    spread(x, w, y, at, to, n, m, k, xp, yp, first, count, step, len(off) * h * k, *terms, _lanes(), COLS, rows)

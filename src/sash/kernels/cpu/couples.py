@@ -1,8 +1,8 @@
 """Sums of |x - w| two taps at a time: |a| + |b| = max(|a + b|, |a - b|), and vrangeps takes that maximum in one step.
 
-x (X,) and y (Y,) flat   w (O, P, h, k) flat   at, to (R,)   base, step (O,)   off (P,) or (T,)   line (m + h - 1,)
+x (X,) and y (Y,) flat   w (O, P, h, k) flat   at, to (R,)   base, step (O,)   off (P,) or (T,)
 With a = x0 - w0 and b = x1 - w1, a + b is (x0 + x1) - (w0 + w1): what is added of x serves every row of a block, so that a
-pair takes 4.5 operations where |x - w| alone takes 3 (one core, 24 x 24: 23.9 to 30.8 G terms/s).  An equal window gives
+pair takes 4.5 operations where its two terms alone take 6 (one core, 24 x 24: 23.9 to 30.8 G terms/s).  An equal window gives
 exactly 0, and infinities and NaN what they give alone: the maximum of a NaN and a number is the number.  (Finite numbers
 beyond half of the largest there is may give infinity.)
 Columns pair from the left in each row of the template, an odd last one stays alone: the same bits in both kernels.
