@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from sash.machine import Machine
 from sash.methods.method import GATED, ON_CPU, Cost
 from sash.methods.offsets import offsets
 from sash.problem import Box, Problem
+
+if TYPE_CHECKING:
+    from sash.kernels.cpu.bytes_ import Course
 
 NAME = "bytes"
 LANES, WORD = 64, 4
@@ -88,7 +91,7 @@ def _scratch(problem: Problem, tile: tuple[int, ...]) -> int:
     row = reads // (tile[0] * problem.inputs)
     # The tile twice (as it is filled, where a boundary is, and at its pitch), one row of each block more, sums and totals, tables.
     copies = reads + reads // width * _pitch(width) + 2 * row
-    return copies + 4 * places * (_together(problem.outputs, places) + 1) + problem.taps * 8 + prod(tile[:-1]) * 16 + (1 << 14)
+    return copies + 4 * places * (_together(problem.outputs, places) + 1) + problem.taps * 16 + prod(tile[:-1]) * 16 + (1 << 14)
 
 
 def _pitch(width: int) -> int:
@@ -132,21 +135,21 @@ def run(problem: Problem, x: Array, prepared: Prepared, y: Array, cval: float) -
     from sash.kernels.cpu.bytes_ import span, sums, totals, word
 
     step, size = word(), problem.axes[-1].size
-    t = _tables(problem.axes, problem.batch, problem.inputs, span())
+    t = _tables(problem.axes, problem.batch, problem.inputs, step, span())
     room = np.empty(t.room, np.uint8)
     tile = room[: prod(t.tile)].reshape(t.tile)
     tile[..., : t.width] = fill(x, problem.axes, "uint8", cval)
-    where = (t.at, t.to, t.off, t.n, t.m, t.h)
     # Of words: what the bytes behind the template's rows added.  Of bytes: all samples of each window.
     start, wide = (size, -size % WORD) if step == WORD else (0, size)
     total = np.zeros(t.places, np.uint32) if wide else None
     if total is not None:
-        totals(room[start:], total, *where, wide, t.xp, t.yp)
+        totals(room[start:], total, t.at, t.to, t.off, t.n, t.m, t.h, wide, t.xp, t.yp)
     many = _together(problem.outputs, t.places)
     for first in range(0, problem.outputs, many):
         count = min(many, problem.outputs - first)
         found = np.zeros((count, t.places), np.uint32)
-        sums(room, prepared.terms, found.reshape(-1), *where, -(-size // step), t.xp, t.yp, first, count, t.places)
+        made, k = found.reshape(-1), -(-size // step)
+        sums(room, prepared.terms, made, t.at, t.to, t.way, t.n, t.m, k, t.xp, t.yp, first, count, t.places, len(t.off) * t.h * k)
         if total is not None and step == WORD:
             found -= total
         elif total is not None:
@@ -155,8 +158,8 @@ def run(problem: Problem, x: Array, prepared: Prepared, y: Array, cval: float) -
             found += prepared.total[first : first + count, None]
         if problem.taps * 255 < 1 << 31:
             found = found.view(np.int32)  # becomes float in vectors everywhere; uint32 only with AVX-512
-        made = found.reshape(count, *t.sums)[..., : t.m, : t.n : problem.axes[-1].stride]
-        np.copyto(np.moveaxis(y, 1, 0)[first : first + count], made.reshape(count, *y.shape[:1], *y.shape[2:]), casting="unsafe")
+        kept = found.reshape(count, *t.sums)[..., : t.m, : t.n : problem.axes[-1].stride]
+        np.copyto(np.moveaxis(y, 1, 0)[first : first + count], kept.reshape(count, *y.shape[:1], *y.shape[2:]), casting="unsafe")
 
 
 class _Tables(NamedTuple):
@@ -178,10 +181,11 @@ class _Tables(NamedTuple):
     sums: tuple[int, ...]
     """Shape of one output's sums, the last two axes in whole blocks."""
     places: int
+    way: Course
 
 
 @lru_cache(maxsize=64)
-def _tables(axes: tuple[Axis, ...], batch: int, inputs: int, span: int) -> _Tables:
+def _tables(axes: tuple[Axis, ...], batch: int, inputs: int, step: int, span: int) -> _Tables:
     extents = [a.stop - a.start for a in axes]
     width = extents[-1]
     pitch = _pitch(width)
@@ -194,9 +198,12 @@ def _tables(axes: tuple[Axis, ...], batch: int, inputs: int, span: int) -> _Tabl
     if every != xp and h > 1:  # rows of outputs share no row of samples in order: their taps are listed too
         taps, h = [*taps, (h, every)], 1
     n = _dense(axes[-1])
+    from sash.kernels.cpu.bytes_ import course
+
     yp, rows = -(-n // span) * span, _whole_rows(m)
     sums = (*[d[0] for d in lead], rows, yp)
     at, off = offsets([(d[0], d[1]) for d in lead]), offsets(taps)
     to = np.arange(len(at)) * (rows * yp)
     farthest = int(at[-1] + off[-1]) + (rows + h - 2) * xp + yp + axes[-1].size + 128
-    return _Tables(at, to, off, n, m, h, xp, yp, tile, width, max(farthest, prod(tile)), sums, prod(sums))
+    way = course(off, m, h, -(-axes[-1].size // step), xp)
+    return _Tables(at, to, off, n, m, h, xp, yp, tile, width, max(farthest, prod(tile)), sums, prod(sums), way)

@@ -10,7 +10,7 @@ N and M are rounded up to whole blocks: x and y have room behind for what these 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -188,41 +188,47 @@ def settle(typing: Any, y: Any, i: Any, pitch: Any, w: Any, lanes: Any, cols: An
     return types.void(y, types.int64, types.int64, w, lanes, cols, rows), code
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def course(off: Any, h: int, k: int, xp: int, size: int, full: int, R: int) -> Any:
-    """The terms of a block of R rows in one list, and the parts of it that are done in one loop each.
+class Course(NamedTuple):
+    """The terms of a block in one list, and the parts of it that are done in one loop each.
 
-    Loops of the few words of a row took half of the time (24 x 24 x 3: 6 words).  places, words (T,): where a term is in x
-    and w, of the first of two in kind R - 1.  kinds, starts (S + 1,): what a part serves: before R - 1 the first kind + 1
-    rows of the block, R - 1 (two words a time) and R all of them, behind those all but the first kind - R.  empties (S,):
-    whether the sums are full before it.
+    Loops of the few words of a row took half of the time (24 x 24 x 3: 6 words).
     """
-    stay_whole()
-    E, both = len(off), 2 if size > 1 else 1
-    places, words = np.empty(E * (h + R - 1) * k, np.int64), np.empty(E * (h + R - 1) * k, np.int64)
-    kinds, starts, empties = [0 for _ in range(0)], [0 for _ in range(0)], [0 for _ in range(0)]
-    count, held, last = 0, 0, -1
+
+    places: Any
+    """(T,) where a term is in x: the first of two in parts of kind R - 1, for R rows a block."""
+    words: Any
+    """(T,) where it is in w."""
+    kinds: Any
+    """(S,) what a part serves: before R - 1 the first kind + 1 rows of the block, R - 1 (two words a time) and R all of
+    them, behind those all but the first kind - R."""
+    starts: Any
+    """(S + 1,) its terms."""
+    empties: Any
+    """(S,) whether the sums could overflow in it, and go to 32 bits before."""
+    rows: tuple[int, ...]
+
+
+def course(off: Any, m: int, h: int, k: int, xp: int) -> Course:
+    """For templates of h rows of k terms at each of off, and m rows of outputs."""
+    size, rows = word(), _rows(m, h)
+    R, full, odd = len(rows), FULL[size], k % 2 if size > 1 else k
+    groups, kinds, starts, empties, held = [], [], [0], [], 0
     for kind in range(2 * R):
-        first, stop = (kind, kind + 1) if kind < R - 1 else (R - 1, h) if kind <= R else (h + kind - R - 1, h + kind - R)
-        start, end, step = 0, k, 1
-        if kind == R - 1:
-            end, step = (k - k % 2 if both == 2 else 0), 2
-        elif kind == R and both == 2:
-            start = k - k % 2
-        for e in range(E):
-            for u in range(first, stop):
-                for c in range(start, end, step):
-                    more = held + step > full
-                    if more or kind != last:
-                        kinds.append(kind)
-                        starts.append(count)
-                        empties.append(1 if more else 0)
-                        held, last = (0 if more else held), kind
-                    places[count], words[count] = off[e] + u * xp + c * size, (e * h + u) * k + c
-                    count += 1
-                    held += step
-    starts.append(count)
-    return places, words, np.array(kinds), np.array(starts), np.array(empties)
+        u = np.arange(R - 1, h) if R - 1 <= kind <= R else np.array([kind if kind < R - 1 else h + kind - R - 1])
+        step = 2 if kind == R - 1 else 1
+        c = np.arange(0, k - odd, 2) if kind == R - 1 else np.arange(k - odd if kind == R else 0, k)
+        place = np.add.outer(np.add.outer(off, u * xp), c * size)
+        groups.append((place.ravel(), np.add.outer(np.add.outer(np.arange(len(off)) * h, u) * k, c).ravel()))
+        done = 0
+        while done < place.size:
+            empties.append(held + step > full)
+            held = 0 if empties[-1] else held
+            part = min((full - held) // step, place.size - done)
+            done, held = done + part, held + part * step
+            kinds.append(kind)
+            starts.append(starts[-1] + part)
+    places, words = (np.concatenate(group) for group in zip(*groups, strict=True))
+    return Course(places, words, np.array(kinds), np.array(starts), np.array(empties), rows)
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -306,9 +312,21 @@ def totals(x: Any, y: Any, at: Any, to: Any, off: Any, n: int, m: int, h: int, k
 
 
 def sums(
-    x: Any, w: Any, y: Any, at: Any, to: Any, off: Any, n: int, m: int, h: int, k: int, xp: int, yp: int, first: int, count: int, step: int
+    x: Any,
+    w: Any,
+    y: Any,
+    at: Any,
+    to: Any,
+    way: Course,
+    n: int,
+    m: int,
+    k: int,
+    xp: int,
+    yp: int,
+    first: int,
+    count: int,
+    step: int,
+    taps: int,
 ) -> None:
-    """Outputs first to first + count of the sums at the head, onto y."""
-    size, rows = word(), _rows(m, h)
-    terms = course(off, h, k, xp, size, FULL[size], len(rows))
-    spread(x, w, y, at, to, n, m, k, xp, yp, first, count, step, len(off) * h * k, *terms, _lanes(), COLS, rows)
+    """Outputs first to first + count of the sums at the head, of `taps` terms each, onto y."""
+    spread(x, w, y, at, to, n, m, k, xp, yp, first, count, step, taps, *way[:-1], _lanes(), COLS, way.rows)

@@ -107,18 +107,12 @@ def couple_narrow(typing: Any, acc: Any, x: Any, i: Any, ahead: Any, second: Any
     return acc(acc, x, types.int64, types.int64, types.int64, w, types.int64, types.int64), code
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def coupled(w: Any, k: int) -> Any:
-    """Rows of k taps as sums and differences of pairs; an odd last tap as it is."""
-    stay_whole()
-    made = np.empty(len(w), w.dtype)
-    for t in range(0, len(w), k):
-        for l in range(0, k - 1, 2):
-            made[t + l] = w[t + l] + w[t + l + 1]
-            made[t + l + 1] = w[t + l] - w[t + l + 1]
-        if k % 2:
-            made[t + k - 1] = w[t + k - 1]
-    return made
+    """Rows of k taps, flat, as sums and differences of pairs; an odd last tap as it is."""
+    made = w.reshape(-1, k).copy()
+    a, b = made[:, : k - 1 : 2], made[:, 1::2]
+    a[:], b[:] = a + b, a - b
+    return made.reshape(-1)
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -198,7 +192,7 @@ def rows(
     x: Any, w: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, xp: int, yp: int, m: int, n: int, h: int, k: int, d: int
 ) -> None:
     """Sums of |x - w| over h rows of k columns, xp and d apart."""
-    size, made = simd.block(w.itemsize), coupled(w.reshape(-1), k)
+    size, made = simd.block(w.itemsize), coupled(w, k)
     if shares(m, n, h, w.itemsize):
         swept(x, made, y, at, to, base, step, off, xp, yp, m, n, h, k, d, size.lanes, size.cols, size.rows)
         return
@@ -211,5 +205,5 @@ def rows(
 def taps(x: Any, w: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: Any, n: int, k: int, made: Any = None) -> None:
     """Sums of |x - w| at listed offsets, rows of k taps that pair."""
     lanes = simd.block(w.itemsize).lanes
-    made = coupled(w.reshape(-1), k) if made is None else made
+    made = coupled(w, k) if made is None else made
     listed(x, made, y, at, to, base, step, off, n, k, np.empty(len(lanes), w.dtype), lanes)
