@@ -75,7 +75,10 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     room = min(machine.cache * 2 / read, max(MOST, machine.cache * 2)) if strided else machine.cache / 2
     if not strided and not problem.straight:
         room = max(room, AHEAD * problem.reads((*[1] * len(problem.axes), problem.out[-1])) * item)
-    tile = _filled(problem, problem.tile(max(int(min(room, limit / 2) / item), 1)), machine.side)
+    tile = problem.tile(max(int(min(room, limit / 2) / item), 1))
+    filled = _filled(problem, tile, machine.side)
+    if problem.reads(filled) * item <= limit / 2:
+        tile = filled
     whole = tuple([p for _, p in problem.whole])
     if _light(problem) and problem.reads(whole) * item <= limit / 2:
         tile = whole
