@@ -76,6 +76,26 @@ def test_16_bits_never_overflow(size):
     same(white, black)
 
 
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 8])
+def test_every_height_width_and_number_of_rows(height):
+    """Blocks of four rows and of two, their first and last rows, words in pairs and one more; rows at a pitch of their own."""
+    rng = np.random.default_rng(height)
+    for width in (1, 3, 4, 7, 8, 12, 13):
+        for rows in range(1, 10):
+            for columns in (1, 40) if rows < 9 else (520,):
+                same(bytes_of(rng, (rows + height - 1, columns + width - 1)), bytes_of(rng, (height, width)))
+
+
+@pytest.mark.parametrize("width", [60, 64, 68, 252, 256, 260, 516])
+def test_16_bits_never_overflow_from_row_to_row(width):
+    """All terms 255 in blocks of four rows, whose sums are flushed in the midst of a template."""
+    for height in (3, 4, 5, 9, 17):
+        white = np.full((height + 6, width + 70), 255, np.uint8)
+        assert (sash.similarity(white, np.zeros((height, width), np.uint8), method="bytes") == 0).all()
+        white[:, ::3] = 254
+        same(white, np.zeros((height, width), np.uint8))
+
+
 def test_sums_beyond_24_bits_come_out_as_float64_sums_do():
     rng = np.random.default_rng(5)
     image, template = bytes_of(rng, (300, 310)), bytes_of(rng, (280, 290))

@@ -18,7 +18,7 @@ from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, fill, packed, readable, storable
 from sash.axis import Axis
 from sash.methods import CHOICES, direct
-from sash.methods.offsets import STRIP, last_axis, shares_rows, shares_samples, tabulated
+from sash.methods.offsets import COUPLED, STRIP, last_axis, pairs, shares_rows, shares_samples, tabulated
 from sash.methods.phases import phases
 from sash.planning import choose
 from sash.problem import REDUCTIONS, Problem
@@ -85,7 +85,7 @@ def _windows(problem: Problem, share: bool) -> Windows:
 
 
 def _bound(problem: Problem) -> Bound:
-    from sash.kernels.cpu import bank
+    from sash.kernels.cpu import bank, couples
     from sash.kernels.cpu.rows import settled
 
     last, item = problem.axes[last_axis(problem.axes)], np.dtype(problem.dtype).itemsize
@@ -98,6 +98,8 @@ def _bound(problem: Problem) -> Bound:
         where = (t.base[heads], t.step[heads], t.off, problem.outputs // problem.groups, int(t.step[1]), t.n)
         return Bound(lambda x, w, v, y, cval: bank.bank(enter(x, cval), w, y.reshape(-1), *blocks, *where), True)
     weighted, plain = [settled(item, t, kind) for kind in (op, op + 2 if op else op)]
+    if op + 2 == COUPLED and couples.available() and pairs(problem):
+        plain = couples.settled(item, t)
     one = np.ones(1, problem.dtype)
 
     def call(x: Array, w: Array, v: Array | None, y: Array, cval: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,11 @@ from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
 from sash.methods.method import GATED, ON_CPU, Cost
+from sash.methods.phases import offsets
 from sash.problem import Box, Problem
+
+if TYPE_CHECKING:
+    from sash.kernels.cpu.bytes_ import Course
 
 NAME = "bytes"
 LANES, WORD = 64, 4
@@ -30,6 +34,10 @@ ROWS = 4
 
 SUMS = 1 << 18
 """Bytes of sums that are made by one call, where that is more than one output's."""
+
+LINE, WIDE = 64, 512
+"""Rows of WIDE bytes and more begin an odd number of cache lines apart: the rows of a window share the sets of the cache
+evenly (1920 bytes apart, 30 lines, they would use half: 6 % slower)."""
 
 
 def refuses(problem: Problem) -> str:
@@ -77,12 +85,22 @@ def _dense(axis: Axis) -> int:
 def _scratch(problem: Problem, tile: tuple[int, ...]) -> int:
     last = problem.axes[-1]
     n = -(-((tile[-1] - 1) * last.stride + 1) // 128) * 128
-    places = prod(tile[:-1]) * n
-    places += places // max(tile[-2], 1)
+    places = prod(tile[:-2]) * _whole_rows(tile[-2] if len(tile) > 2 else 1) * n
     reads = problem.reads(tile)
+    width = (tile[-1] - 1) * last.stride + last.reach
     row = reads // (tile[0] * problem.inputs)
-    # The tile twice (once as it is filled, where a boundary is), one row of each block more, sums and totals, tables.
-    return 2 * reads + 2 * row + 4 * places * (_together(problem.outputs, places) + 1) + problem.taps * 8 + prod(tile[:-1]) * 16 + (1 << 14)
+    # The tile twice (as it is filled, where a boundary is, and at its pitch), one row of each block more, sums and totals, tables.
+    copies = reads + reads // width * _pitch(width) + 2 * row
+    return copies + 4 * places * (_together(problem.outputs, places) + 1) + problem.taps * 16 + prod(tile[:-1]) * 16 + (1 << 14)
+
+
+def _pitch(width: int) -> int:
+    return (-(-width // LINE) | 1) * LINE if width >= WIDE else width
+
+
+def _whole_rows(m: int) -> int:
+    """Rows of outputs that are made to have m: blocks have up to four."""
+    return -(-m // 4) * 4 if m > 1 else 1
 
 
 def _together(outputs: int, places: int) -> int:
@@ -117,21 +135,21 @@ def run(problem: Problem, x: Array, prepared: Prepared, y: Array, cval: float) -
     from sash.kernels.cpu.bytes_ import span, sums, totals, word
 
     step, size = word(), problem.axes[-1].size
-    t = _tables(problem.axes, problem.batch, problem.inputs, span())
+    t = _tables(problem.axes, problem.batch, problem.inputs, step, span())
     room = np.empty(t.room, np.uint8)
     tile = room[: prod(t.tile)].reshape(t.tile)
     tile[..., : t.width] = fill(x, problem.axes, "uint8", cval)
-    where = (t.at, t.to, t.off, t.n, t.m, t.h)
     # Of words: what the bytes behind the template's rows added.  Of bytes: all samples of each window.
     start, wide = (size, -size % WORD) if step == WORD else (0, size)
     total = np.zeros(t.places, np.uint32) if wide else None
     if total is not None:
-        totals(room[start:], total, *where, wide, t.xp, t.yp)
+        totals(room[start:], total, t.at, t.to, t.off, t.n, t.m, t.h, wide, t.xp, t.yp)
     many = _together(problem.outputs, t.places)
     for first in range(0, problem.outputs, many):
         count = min(many, problem.outputs - first)
         found = np.zeros((count, t.places), np.uint32)
-        sums(room, prepared.terms, found.reshape(-1), *where, -(-size // step), t.xp, t.yp, first, count, t.places)
+        made, k = found.reshape(-1), -(-size // step)
+        sums(room, prepared.terms, made, t.at, t.to, t.way, t.n, t.m, k, t.xp, t.yp, first, count, t.places, len(t.off) * t.h * k)
         if total is not None and step == WORD:
             found -= total
         elif total is not None:
@@ -140,8 +158,8 @@ def run(problem: Problem, x: Array, prepared: Prepared, y: Array, cval: float) -
             found += prepared.total[first : first + count, None]
         if problem.taps * 255 < 1 << 31:
             found = found.view(np.int32)  # becomes float in vectors everywhere; uint32 only with AVX-512
-        made = found.reshape(count, *t.sums)[..., : t.m, : t.n : problem.axes[-1].stride]
-        np.copyto(np.moveaxis(y, 1, 0)[first : first + count], made.reshape(count, *y.shape[:1], *y.shape[2:]), casting="unsafe")
+        kept = found.reshape(count, *t.sums)[..., : t.m, : t.n : problem.axes[-1].stride]
+        np.copyto(np.moveaxis(y, 1, 0)[first : first + count], kept.reshape(count, *y.shape[:1], *y.shape[2:]), casting="unsafe")
 
 
 class _Tables(NamedTuple):
@@ -163,13 +181,14 @@ class _Tables(NamedTuple):
     sums: tuple[int, ...]
     """Shape of one output's sums, the last two axes in whole blocks."""
     places: int
+    way: Course
 
 
 @lru_cache(maxsize=64)
-def _tables(axes: tuple[Axis, ...], batch: int, inputs: int, span: int) -> _Tables:
+def _tables(axes: tuple[Axis, ...], batch: int, inputs: int, step: int, span: int) -> _Tables:
     extents = [a.stop - a.start for a in axes]
     width = extents[-1]
-    pitch = width + (64 if width % 1024 == 0 else 0)  # rows 4096 bytes apart push each other out of the cache
+    pitch = _pitch(width)
     tile = (batch, inputs, *extents[:-1], pitch)
     pitches = [prod(tile[i + 1 :]) for i in range(len(tile))]
     # (outputs, samples from one to the next, taps, samples from one to the next) of the batch and all axes but the last
@@ -179,17 +198,12 @@ def _tables(axes: tuple[Axis, ...], batch: int, inputs: int, span: int) -> _Tabl
     if every != xp and h > 1:  # rows of outputs share no row of samples in order: their taps are listed too
         taps, h = [*taps, (h, every)], 1
     n = _dense(axes[-1])
-    yp, rows = -(-n // span) * span, -(-m // 2) * 2 if m > 1 else 1
+    from sash.kernels.cpu.bytes_ import course
+
+    yp, rows = -(-n // span) * span, _whole_rows(m)
     sums = (*[d[0] for d in lead], rows, yp)
-    at, off = _offsets([(d[0], d[1]) for d in lead]), _offsets(taps)
+    at, off = offsets([(d[0], d[1]) for d in lead]), offsets(taps)
     to = np.arange(len(at)) * (rows * yp)
     farthest = int(at[-1] + off[-1]) + (rows + h - 2) * xp + yp + axes[-1].size + 128
-    return _Tables(at, to, off, n, m, h, xp, yp, tile, width, max(farthest, prod(tile)), sums, prod(sums))
-
-
-def _offsets(dims: list[tuple[int, int]]) -> Array:
-    """Offsets of all positions of a block of (count, step) axes, first axis slowest."""
-    total: Any = np.zeros(1, np.int64)
-    for count, step in dims:
-        total = np.add.outer(total, np.arange(count, dtype=np.int64) * step).reshape(-1)
-    return np.ascontiguousarray(total, np.int64)
+    way = course(off, m, h, -(-axes[-1].size // step), xp)
+    return _Tables(at, to, off, n, m, h, xp, yp, tile, width, max(farthest, prod(tile)), sums, prod(sums), way)

@@ -34,6 +34,10 @@ EACH, CACHES = 4, 4
 """... and bands of each core, at least where there is so much work; what one reads takes so many caches (64 -> 64 channels of
 112²: 2 rows at once 17.8 ms, 8 rows 13.4, all 11.5)."""
 
+AHEAD = 4
+"""A block that is copied reads at least this many times what one row of outputs does: with less, most of it is copied
+again for the next (480 x 640 x 3 by 24 x 24: 2.5 copies of the image, then 1.35)."""
+
 MANY = 8
 """Outputs that share what they load; two of them take nearly twice as long for a term (32 and 66 thousand million a second)."""
 
@@ -67,7 +71,12 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     strided = problem.axes[last_axis(problem.axes)].stride > 1
     read = prod([len(used(a)) / a.stride for a in problem.axes])
     room = min(machine.cache * 2 / read, max(MOST, machine.cache * 2)) if strided else machine.cache / 2
+    if not strided and not problem.straight:
+        room = max(room, AHEAD * problem.reads((*[1] * len(problem.axes), problem.out[-1])) * item)
     tile = problem.tile(max(int(min(room, limit / 2) / item), 1))
+    filled = _filled(problem, tile, machine.side)
+    if problem.reads(filled) * item <= limit / 2:
+        tile = filled
     if _banded(problem):
         tile = _band(problem, min(machine.cache * CACHES, limit / 2) / item, machine.cores * EACH)
     whole = tuple([p for _, p in problem.whole])
@@ -181,6 +190,14 @@ def _alone(problem: Problem, tile: tuple[int, ...]) -> bool:
     """One block is all: a copy of what it reads fits the memory and takes less time than more blocks."""
     size = problem.samples + problem.results
     return size < SMALL or (_light(problem) and problem.count(tile) <= 1)
+
+
+def _filled(problem: Problem, tile: tuple[int, ...], side: int) -> tuple[int, ...]:
+    """The tile, with as many rows as blocks of rows fill: 15 rows take as long as 16."""
+    last = last_axis(problem.axes)
+    if not shares_rows(problem.axes) or tile[last] < side:
+        return tile
+    return (*tile[:last], min(_whole(tile[last], side), problem.out[last - 1]), *tile[last + 1 :])
 
 
 def _slabs(box: Box, pieces: int) -> tuple[int, ...]:

@@ -22,6 +22,9 @@ from sash.problem import REDUCTIONS, Problem
 STRIP = 32
 """Blocks at the two ends of a row are at least this long: shorter ones waste the SIMD lanes."""
 
+COUPLED = REDUCTIONS.index("absolute") + 2
+"""Absolute differences that all weigh 1, of which `pairs` is asked."""
+
 _ONES = {np.dtype(name).char: np.ones(1, name) for name in EXACT_BITS}
 
 
@@ -100,7 +103,7 @@ def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array, dealt: bool =
 
 def _sum(problem: Problem, x: Array, kernel: Kernel, t: Tables, y: Array) -> None:
     """One running sum for every output, by the kernel that loads least."""
-    from sash.kernels.cpu import bank
+    from sash.kernels.cpu import bank, couples
     from sash.kernels.cpu.rows import rows
     from sash.kernels.cpu.taps import taps
 
@@ -112,7 +115,9 @@ def _sum(problem: Problem, x: Array, kernel: Kernel, t: Tables, y: Array) -> Non
         return
     if v is None:
         v, op = (_ONES[w.dtype.char], op + 2) if op else (w, op)
-    if t.m:
+    if op == COUPLED and couples.available() and pairs(problem):
+        couples.settled(w.itemsize, t)(x, w.reshape(-1), v, y)
+    elif t.m:
         rows(x, w, v, y, t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d, 0, op)
     else:
         taps(x, w, v, y, t.at, t.to, t.base, t.step, t.off, t.n, 0, op)
@@ -176,6 +181,16 @@ def shares_rows(axes: tuple[Axis, ...]) -> bool:
     """The last two axes slide by one and are not dilated across rows: neighbouring rows read the same samples."""
     last = last_axis(axes)
     return axes[last].stride == 1 and last > 0 and axes[last - 1].stride == axes[last - 1].dilation == 1 and axes[last - 1].size > 1
+
+
+def pairs(problem: Problem) -> bool:
+    """Absolute differences are summed two taps at a time: whatever the block, so that its size does not change the bits.
+
+    Not where the stronger promise holds (x0 + x1 is rounded before w0 + w1 is taken away), nor in long sums, made of pieces.
+    """
+    last = last_axis(problem.axes)
+    floats = problem.dtype != "int64" and not problem.elementwise and problem.taps <= CHUNK[problem.elementwise]
+    return floats and shares_rows(problem.axes) and problem.axes[last - 1].size > 2 and problem.axes[last].size > 1
 
 
 class Tables(NamedTuple):

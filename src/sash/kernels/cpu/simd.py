@@ -131,7 +131,11 @@ class Emit:
 
     def load_first(self, count: Any, kind: Any, array: Any, index: Any) -> Any:
         """The first `count` lanes; the others are zero, and their memory is not touched."""
-        mask, inside, size = self.lane_is("<", count), self.inside(kind), kind.dtype.bitwidth
+        return self.load_where(self.lane_is("<", count), kind, array, index)
+
+    def load_where(self, mask: Any, kind: Any, array: Any, index: Any) -> Any:
+        """The lanes of a mask; the others are zero, and their memory is not touched."""
+        inside, size = self.inside(kind), kind.dtype.bitwidth
         pointer = self.place(kind, array, index)
         shape = ir.FunctionType(inside, [pointer.type, SHORT, mask.type, inside])
         # Named for typed pointers and with the alignment as an operand: LLVM 15 wants that, later ones translate it.
