@@ -30,7 +30,7 @@ WORK, PIECES = 1 << 24, 32
 BAND, STORED = 1 << 24, 32
 """Terms of a band at least, a result counted as so many more: a quarter of a millisecond ..."""
 
-EACH, CACHES = 4, 4
+EACH, CACHES = 2, 4
 """... and bands of each core, at least where there is so much work; what one reads takes so many caches (64 -> 64 channels of
 112²: 2 rows at once 17.8 ms, 8 rows 13.4, all 11.5)."""
 
@@ -40,6 +40,9 @@ again for the next (480 x 640 x 3 by 24 x 24: 2.5 copies of the image, then 1.35
 
 MANY = 8
 """Outputs that share what they load; two of them take nearly twice as long for a term (32 and 66 thousand million a second)."""
+
+DEALT = 12
+"""Tenths of the time that terms take of samples that were dealt out by phases: they lie on more lines of the cache."""
 
 NARROW = 4
 """Outputs of a row at least that they do so for."""
@@ -101,8 +104,8 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
             work["split.sample"] += read * apart(problem.axes[last])
         if strided and not once and problem.samples * item > 2 * machine.cache:  # dealing it out waits for memory
             work["far.sample"] = work.get("far.sample", 0) + count * problem.reads(block) * item / 4
-    if problem.outputs > 1 and problem.results * item > 2 * machine.cache:  # as many streams as outputs are written
-        work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 8
+    if problem.outputs > problem.groups and problem.results * item > 2 * machine.cache:  # as many streams as outputs are written
+        work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 16
     work["direct.block"] = blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
     work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
     rows = prod(tile[: last + 1]) * 16
@@ -126,7 +129,8 @@ def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine
     lanes, side = machine.vector // problem.itemsize, machine.side
     if shares_samples(problem) and row >= NARROW:
         each, filled = min(problem.outputs // problem.groups, MANY), min(lanes, 1 << row.bit_length() - 1)
-        return {"bank": lines * _whole(row, filled) * (lanes // filled) * each // (each - 1)}
+        made = lines * _whole(row, filled) * (lanes // filled) * each // (each - 1)
+        return {"bank": made if problem.axes[last].stride == 1 else made * DEALT // 10}
     shared = problem.dtype != "int64" and shares_rows(problem.axes) and counts[last + 1] >= STRIP
     if shared and counts[last] >= side and row >= side * lanes and problem.axes[last - 1].size >= side - 1:
         return {"rows": lines // counts[last] * _whole(counts[last], side) * _whole(row, side * lanes)}

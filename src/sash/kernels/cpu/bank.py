@@ -57,8 +57,10 @@ def heads(outputs: int, groups: int, itemsize: int) -> Any:
 
 def pack(w: Any, groups: int) -> Any:
     """(O, T) to (B, T, R): the weights of each block's outputs side by side, tap by tap."""
-    rows = len(form(len(w) // groups, w.itemsize).rows)
-    return np.ascontiguousarray(w[np.add.outer(heads(len(w), groups, w.itemsize), np.arange(rows))].swapaxes(1, 2))
+    rows, first = len(form(len(w) // groups, w.itemsize).rows), heads(len(w), groups, w.itemsize)
+    if len(first) * rows == len(w):
+        return np.ascontiguousarray(w.reshape(len(first), rows, -1).swapaxes(1, 2))
+    return np.ascontiguousarray(w[np.add.outer(first, np.arange(rows))].swapaxes(1, 2))
 
 
 def lanes(n: int, itemsize: int) -> tuple[int, ...]:
