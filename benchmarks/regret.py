@@ -13,11 +13,12 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from benchmarks.cells import Draw, draws
 from benchmarks.clock import once
 from sash import calibration, planning, running
 from sash import machine as machines
+from sash.ops import filters
 from sash.plans import Plan, duration
 
 HERE = Path(__file__).parent
@@ -135,15 +137,18 @@ def plan_of(run: Callable[[], Any]) -> Plan:
         found.append(planning.choose(*given))
         raise Planned
 
-    before = running.choose
-    running.choose = choose  # type: ignore[assignment]
-    try:
+    with (
+        mock.patch.object(running, "choose", choose),
+        mock.patch.object(running, "bind", never),
+        mock.patch.object(filters, "again", never),
+        suppress(Planned),
+    ):
         run()
-    except Planned:
-        pass
-    finally:
-        running.choose = before
     return found[0]
+
+
+def never(*given: Any) -> None:
+    """No call is little: little ones are bound to their plans, and would not make them."""
 
 
 def measured(draw: Draw, mine: machines.Machine, others: machines.Machine, budget: float) -> Cell | None:

@@ -92,7 +92,7 @@ def test_little_ones_are_remembered_too(clock):
     assert NATIVE in clock.ran and torch.equal(sash.conv(x, w, method="measure"), found)
     assert clock.ran[count:] == [clock.ran[count - 1]] != [NATIVE]
     homes = [entry["problem"]["home"] for entry in sash.export_wisdom()["entries"]]
-    assert sorted(homes) == ["numpy", "torch"], "it was tried twice"
+    assert "torch" in homes and len(homes) == len(set(homes)), "it was tried twice"
 
 
 def test_half_precision_does_not_decide_for_float32(clock):

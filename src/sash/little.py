@@ -14,17 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, fill, packed, readable, storable
+from sash.arrays.numpy_ import Array, fill, packed, readable
 from sash.axis import Axis
 from sash.methods import CHOICES, direct
 from sash.methods.offsets import COUPLED, STRIP, last_axis, pairs, shares_rows, shares_samples, tabulated
 from sash.methods.phases import phases
 from sash.planning import choose
 from sash.problem import REDUCTIONS, Problem
-
-MOST = 1 << 15
-"""Samples and results of a problem that is bound; the tables of a larger one would take memory, and its loop the time."""
 
 FEW = 1 << 20
 """Terms up to which samples that stand apart are written so, with zeros between them."""
@@ -51,19 +47,14 @@ class Windows(NamedTuple):
 @lru_cache(maxsize=1024)
 def bind(problem: Problem, method: str, max_memory: int | None) -> Bound | None:
     """The problem on contiguous arrays of its types, with nothing left to settle; None where another way may be taken."""
-    taps = problem.taps
     if method not in CHOICES[:1] and method != direct.NAME:
         return None
-    if problem.samples + problem.results > MOST or not problem.results * problem.samples or direct.refuses(problem):
-        return None
-    if taps > CHUNK[problem.elementwise] and problem.dtype != "int64":
-        return None
-    if not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
+    if direct.refuses(problem) or not direct.binds(problem):
         return None
     plan = choose(problem, method, max_memory, 1)
     if plan.method != direct.NAME or plan.boxes:
         return None
-    if problem.upsampled and (problem.results * taps > FEW or any([a.stride > 1 for a in problem.axes])):
+    if problem.upsampled and (problem.results * problem.taps > FEW or any([a.stride > 1 for a in problem.axes])):
         return None
     return _bound(problem)
 

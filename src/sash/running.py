@@ -43,19 +43,26 @@ def run(
     """Plan the problem and write y."""
     if 0 in y.shape:
         return
-    little = bind(problem, method, max_memory)
-    if little is not None and _lie_well(problem, x, y, weights):
-        kernel = prepare(problem, weights, None) if little.banked else plain(problem, weights)
-        w, v = kernel.banks[0] if little.banked else kernel.w, kernel.v
-        little.call(x, w.reshape(-1), None if v is None else v.reshape(-1), y, cval)
-        if weights.bias is not None:
-            y += weights.bias.reshape(-1, *[1] * len(problem.axes))
+    if at_once(problem, x, weights, y, cval, method, max_memory):
         return
     if method == "measure":
         plan = _tried(problem, x, weights, y, cval, max_memory)
     else:
         plan = choose(problem, method, max_memory, workers())
     _fill(plan, x, weights, y, cval, max_memory)
+
+
+def at_once(problem: Problem, x: Array, weights: Weights, y: Array, cval: float, method: str, max_memory: int | None) -> bool:
+    """Write y if the problem is little and its operands lie as it was bound to them; whether that was so."""
+    little = bind(problem, method, max_memory)
+    if little is None or not _lie_well(problem, x, y, weights):
+        return False
+    kernel = prepare(problem, weights, None) if little.banked else plain(problem, weights)
+    w, v = kernel.banks[0] if little.banked else kernel.w, kernel.v
+    little.call(x, w.reshape(-1), None if v is None else v.reshape(-1), y, cval)
+    if weights.bias is not None:
+        y += weights.bias.reshape(-1, *[1] * len(problem.axes))
+    return True
 
 
 def _lie_well(problem: Problem, x: Array, y: Array, weights: Weights) -> bool:

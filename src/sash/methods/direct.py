@@ -13,6 +13,7 @@ from math import prod
 
 import numpy as np
 
+from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, cut, fill, readable, storable
 from sash.arrays.weights import Weights
 from sash.machine import Machine
@@ -55,6 +56,9 @@ MOST = 1 << 25
 
 SMALL = 1 << 14
 """Problems that read and make fewer numbers than this are one block ..."""
+
+BOUND = 1 << 14
+"""Samples, and results, of a problem that is bound to its shapes are fewer: its tables take memory, and its loop the time."""
 
 LIGHT, FEW = 1 << 19, 1 << 22
 """... and of fewer terms than FEW those below LIGHT: a copy of x takes less time than blocks along its ends (300² by 3²
@@ -106,8 +110,12 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
             work["far.sample"] = work.get("far.sample", 0) + count * problem.reads(block) * item / 4
     if problem.outputs > problem.groups and problem.results * item > 2 * machine.cache:  # as many streams as outputs are written
         work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 16
-    work["direct.block"] = blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
-    work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
+    blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
+    if alone and binds(problem):
+        work["direct.bound"] = 1
+    else:
+        work["direct.block"] = blocks
+        work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
     rows = prod(tile[: last + 1]) * 16
     scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
     if not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
@@ -147,6 +155,16 @@ def _stored(problem: Problem) -> str:
 def _whole(n: int, of: int) -> int:
     """n, filled up to a multiple."""
     return -(-n // of) * of
+
+
+def binds(problem: Problem) -> bool:
+    """The problem is little, and one kernel makes all of it: see `sash.little`."""
+    return (
+        0 < problem.samples < BOUND
+        and 0 < problem.results < BOUND
+        and (problem.taps <= CHUNK[problem.elementwise] or problem.dtype == "int64")
+        and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0)
+    )
 
 
 def boxes(problem: Problem, cost: Cost) -> list[Box]:

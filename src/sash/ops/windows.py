@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from sash.arrays import tensors
 from sash.arrays.numpy_ import asarray
-from sash.ops.filters import settle_axes
+from sash.ops.filters import settle_axes, stepped
 from sash.window import Window, ints
 
 
@@ -62,7 +62,7 @@ def _laid(
     shape: tuple[int, ...], strides: tuple[int, ...], size: Any, axes: tuple[int, ...], stride: Any, dilation: Any
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shape and strides of the view; everything that does not fit is refused here."""
-    slid = Window(size, stride=stride, dilation=dilation).over([shape[a] for a in axes], "zero", axes)
+    slid = [stepped(axis) for axis in Window(size, stride=stride, dilation=dilation).over([shape[a] for a in axes], "zero", axes)]
     out, steps = list(shape), list(strides)
     for a, axis in zip(axes, slid, strict=True):
         out[a], steps[a] = axis.out, strides[a] * axis.stride
