@@ -24,6 +24,9 @@ from sash.problem import Problem
 BAND = 64
 """Rows filtered together: fewer read the halo rows more often, more leave the second-level cache."""
 
+ROOMY = 1 << 17
+"""Values of a band at least, where rows are short: each takes Python 50 us (500² in bands of 64 rows: 1.0 ms)."""
+
 GROUP = 16
 """Planes filtered together: fewer are more calls, more leave the cache."""
 
@@ -85,7 +88,8 @@ def block(problem: Problem, limit: float, cores: int) -> tuple[int, ...]:
     tile[at.x + 2 :] = out[at.x + 1 :]
     tile[at.x + 1] = out[at.x] if out[at.x] * inner <= 2 * ROW else max(ROW // inner, 1)
     if at.y >= 0:
-        least = min(BAND, max(-(-out[at.y] // (2 * cores)), BAND // 4))  # two or more for each core, down to a quarter of a band
+        most = _rows(prod(out[at.x :]), out[at.z] + problem.axes[at.z].size - 1 if at.z >= 0 else 1)
+        least = min(most, max(-(-out[at.y] // (2 * cores)), most // (4 if most == BAND else 2)))  # two or more for each core
         tile[at.y + 1] = min(out[at.y], max(least, -(-out[at.y] // BLOCKS)))
     if at.z >= 0:
         tile[at.z + 1] = out[at.z]
@@ -121,7 +125,8 @@ def passes(problem: Problem, tile: tuple[int, ...], vector: int, side: int) -> P
     za, ya, xa = (problem.axes[i] if i >= 0 else _one() for i in at)
     planes, rows, _ = (tile[i + 1] if i >= 0 else 1 for i in at)
     n = prod(tile[at.x + 1 :])
-    bands, extended = -(-rows // BAND), planes + za.size - 1
+    band = _band(rows, n, planes + za.size - 1)
+    bands, extended = -(-rows // band), planes + za.size - 1
     groups = -(-extended // GROUP)
 
     def alone(count: int, size: int) -> int:  # rows that take a call each
@@ -133,13 +138,13 @@ def passes(problem: Problem, tile: tuple[int, ...], vector: int, side: int) -> P
     wide = row(vector if alone(rows, ya.size) else across * vector)
     made = [extended * rows * wide, extended * rows * row(vector), planes * rows * row(across * vector) if za.size > 1 else 0]
     called = bands * groups * (3 if za.size > 1 else 2)
-    lines = bands * (groups * alone(min(rows, BAND), ya.size) + (alone(planes, za.size) if za.size > 1 else 0))
+    lines = bands * (groups * alone(band, ya.size) + (alone(planes, za.size) if za.size > 1 else 0))
     count = problem.rank * problem.count(tile) * prod(tile[: max(at.z, 0) + 1])
     terms = sum(
         [values * ((axis.size + 1) // 2 if problem.mirrored else axis.size) for values, axis in zip(made, (ya, xa, za), strict=True)]
     )
     cval = ya.boundary in ("zero", "constant") and not ya.plain
-    share = min(1.0, 2 * min(rows, BAND) / max(ya.out, 1)) if cval else 0.0
+    share = min(1.0, 2 * band / max(ya.out, 1)) if cval else 0.0
     return Passes(count * terms, count * sum(made), count * called, count * lines, int(problem.rank * problem.samples * share))
 
 
@@ -151,7 +156,8 @@ def scratch(problem: Problem, tile: tuple[int, ...]) -> int:
     inner = prod(tile[at.x + 2 :])
     stored = problem.result == problem.dtype or (problem.rank == 1 and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0))
     copied = problem.reads(tile) + (0 if stored else prod(tile))
-    room = _room(za.size, ya.size, rows, samples * inner, (samples - 1 + xa.reach) * inner)
+    planes = tile[at.z + 1] if at.z >= 0 else 1
+    room = _room(za.size, ya.size, planes, rows, samples * inner, (samples - 1 + xa.reach) * inner)
     return copied + COPIES + room.end + 2 * problem.reads(tile) // max(samples * inner, 1)
 
 
@@ -171,14 +177,25 @@ class Room(NamedTuple):
     end: int
 
 
-def _room(A: int, B: int, rows: int, made: int, extended: int) -> Room:
-    band = -(-rows // -(-rows // BAND))
+def _rows(n: int, planes: int) -> int:
+    """Rows of n values that are filtered together at most, in each of so many planes."""
+    return max(BAND, ROOMY // max(n * min(planes, GROUP), 1))
+
+
+def _band(rows: int, n: int, planes: int) -> int:
+    """Rows of a band: as even as they can be."""
+    return -(-rows // -(-rows // _rows(n, planes)))
+
+
+def _room(A: int, B: int, planes: int, rows: int, made: int, extended: int) -> Room:
+    band = _band(rows, made, planes + A - 1)
     pitch = -(-extended // 16) * 16 + 16
     plane = -(-band * made // 16) * 16 + 16
-    planes = -(-(A - 1 + GROUP) // GROUP) * GROUP if A > 1 else 0
-    gathered = GROUP * band * pitch
-    window = gathered + GROUP * (band + B - 1) * pitch
-    return Room(band, pitch, plane, planes, gathered, window, window + planes * plane)
+    slots = -(-(A - 1 + GROUP) // GROUP) * GROUP if A > 1 else 0
+    group = min(planes + A - 1, GROUP)
+    gathered = group * band * pitch
+    window = gathered + group * (band + B - 1) * pitch
+    return Room(band, pitch, plane, slots, gathered, window, window + slots * plane)
 
 
 def run(problem: Problem, x: Array, terms: Terms, even: bool, y: Array, cval: float, spare: list[Array]) -> None:
@@ -254,7 +271,7 @@ def _course(axes: tuple[Axis, ...], behind: tuple[int, ...], xs: tuple[int, ...]
     ends = _ends(xa)
     assert ends is not None
     low, high, first, gap, source = ends
-    room = _room(za.size, ya.size, ya.out, xa.out * c, (xa.out - 1 + xa.reach) * c)
+    room = _room(za.size, ya.size, za.out, ya.out, xa.out * c, (xa.out - 1 + xa.reach) * c)
 
     def offsets(axis: Axis, i: int, step: tuple[int, ...]) -> Array:
         read = index(axis)
