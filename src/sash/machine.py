@@ -51,9 +51,11 @@ class Machine:
         """What this much work takes one thread; each entry is an amount in the unit of its rate."""
         return sum(amount * self.rates[name] for name, amount in work.items())
 
-    def alone(self, work: Mapping[str, float]) -> float:
-        """The part of it that Python does for each block and call, which other threads wait for."""
-        return sum(amount * self.rates[name] for name, amount in work.items() if name.endswith(CALLS))
+    def shared(self, work: Mapping[str, float], crew: int, crowded: float) -> float:
+        """What it takes `crew` threads: Python's part of it is not shared, and at each call they wait for each other."""
+        calls = {name: amount for name, amount in work.items() if name.endswith(CALLS)}
+        share = self.seconds(work) / crew * (1 + (crew - 1) * self.rates["crew"]) * crowded
+        return max(share, self.seconds(calls)) + self.rates["crew.call"] * (1 + sum(calls.values()) / crew)
 
     def __hash__(self) -> int:
         return hash((self.name, self.date, self.cores, self.cache))

@@ -81,13 +81,13 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
     seconds = here.seconds(cost.work)
     room = workers if limit == float("inf") else int((limit - cost.shared) // max(cost.scratch, 1))
     crew = max(1, min(workers, problem.count(cost.tile), room)) if seconds > ALONE else 1
+    if crew > 1 and (share := here.shared(cost.work, crew, cost.crowded)) < seconds:
+        seconds = share
+    else:
+        crew = 1
     scratch = cost.shared + crew * cost.scratch
     over = f"needs {size(scratch)} of scratch, more than max_memory={size(limit)}" if scratch > limit else ""
-    share = seconds
-    if crew > 1:
-        share = seconds / crew * (1 + (crew - 1) * here.rates["crew"]) * cost.crowded
-        share = max(share, here.alone(cost.work)) + here.rates["crew.call"]
-    return Candidate(method.NAME, share, scratch, crew, over, cost)
+    return Candidate(method.NAME, seconds, scratch, crew, over, cost)
 
 
 def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, workers: int) -> Candidate:
