@@ -1,6 +1,8 @@
 """Make a machine file: sash's own calibration with all the time it wants, and how well the rates predict the samples.
 
-    python -m benchmarks.rates [FILE]        default: src/sash/machines/default.json
+    python -m benchmarks.rates [FILE] [--mean]        default: src/sash/machines/default.json
+
+With --mean each rate is the geometric mean of what is measured and what the file held: a file that two processors made.
 
 Imports: calibration, samples (which problems, how they are timed, how rates are fitted).
 """
@@ -23,13 +25,15 @@ LONGEST = 0.12
 """Seconds: a sample that is predicted to take longer is left out."""
 
 
-def main(path: Path) -> None:
+def main(path: Path, mean: bool) -> None:
     guess = shipped()
     samples = sampled(tuple(problems()), guess, SECONDS, longest=LONGEST)
     rates = fit(samples, guess.rates)
     if guess.cores > 1:
         rates |= crew(rates)
     record = json.loads(Path(SHIPPED).read_text(encoding="utf-8"))
+    if mean:
+        rates |= {name: float(f"{(rate * record['rates'][name]) ** 0.5:.4g}") for name, rate in rates.items() if name in record["rates"]}
     record |= {"date": date.today().isoformat(), "rates": dict(sorted(rates.items()))}
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     found = np.array(ratios(samples, rates))
@@ -44,4 +48,5 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else SHIPPED))
+    files = [argument for argument in sys.argv[1:] if argument != "--mean"]
+    main(Path(files[0] if files else SHIPPED), "--mean" in sys.argv)

@@ -52,10 +52,11 @@ class Machine:
         return sum(amount * self.rates[name] for name, amount in work.items())
 
     def shared(self, work: Mapping[str, float], crew: int, crowded: float) -> float:
-        """What it takes `crew` threads: Python's part of it is not shared, and at each call they wait for each other."""
+        """What it takes `crew` threads: Python's part of it is not shared, and where another is at it, calls wait."""
         calls = {name: amount for name, amount in work.items() if name.endswith(CALLS)}
-        share = self.seconds(work) / crew * (1 + (crew - 1) * self.rates["crew"]) * crowded
-        return max(share, self.seconds(calls)) + self.rates["crew.call"] * (1 + sum(calls.values()) / crew)
+        alone, even = self.seconds(calls), self.seconds(work) / crew
+        waits = sum(calls.values()) / crew * min(alone / even, 1.0)
+        return max(even * (1 + (crew - 1) * self.rates["crew"]) * crowded, alone) + self.rates["crew.call"] * (1 + waits)
 
     def __hash__(self) -> int:
         return hash((self.name, self.date, self.cores, self.cache))
