@@ -7,7 +7,7 @@ import oracle
 import sash
 from sash import planning
 from sash.axis import BOUNDARIES
-from sash.methods import fused
+from sash.methods import bands, fused
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def cut(monkeypatch):
 
     def change(**sizes):
         for name, size in sizes.items():
-            monkeypatch.setattr(fused, name, size)
-        for kept in (fused._course, fused.takes, fused.slots, planning.choose):
+            monkeypatch.setattr(bands, name, size)
+        for kept in (fused._course, bands.takes, bands.slots, planning.choose):
             kept.cache_clear()
 
     yield change
@@ -81,7 +81,7 @@ def test_symmetric_kernels_equal_those_that_are_not_known_to_be(shape, dtype):
 def test_blocks_of_registers_are_as_the_costs_take_them():
     from sash.kernels.cpu import pairs
 
-    assert (len(pairs.ROWS), len(pairs.COLS)) == fused.PAIRED
+    assert (len(pairs.ROWS), len(pairs.COLS)) == bands.PAIRED
 
 
 @pytest.mark.parametrize("add", [0, 1])

@@ -17,7 +17,7 @@ from sash.arrays.numpy_ import Array, fill, give
 from sash.arrays.weights import Terms, Weights
 from sash.axis import Axis
 from sash.machine import Machine
-from sash.methods import fused
+from sash.methods import bands, fused
 from sash.methods.method import GATED, Cost
 from sash.methods.offsets import Kernel, slide
 from sash.problem import Box, Problem
@@ -41,9 +41,9 @@ def refuses(problem: Problem) -> str:
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item = problem.itemsize
-    if problem.home != "cuda" and fused.takes(problem):
-        tile = fused.block(problem, limit / item, machine.cores)
-        done = fused.passes(problem, tile, machine.vector // item, machine.side)
+    if problem.home != "cuda" and bands.takes(problem):
+        tile = bands.block(problem, limit / item, machine.cores)
+        done = bands.passes(problem, tile, machine.vector // item, machine.side)
         work: dict[str, float] = {
             f"separable.{'pair.' if problem.mirrored else ''}{problem.dtype}": done.terms,
             f"separable.pass.{problem.dtype}": done.made,
@@ -52,7 +52,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
             "separable.line": done.lines,
             "separable.block": problem.count(tile),
         }
-        scratch = fused.scratch(problem, tile) * item
+        scratch = bands.scratch(problem, tile) * item
         return Cost(work, scratch, problem.taps * item, tile, "fused")
     tile = problem.tile(max(int(min(machine.cache / 2, limit / 6) / item), 1))
     tiles, reads = problem.count(tile), problem.reads(tile)
@@ -91,7 +91,7 @@ def prepare(problem: Problem, weights: Weights, cost: Cost) -> tuple[bool, Terms
     terms: Terms | None = weights.kept.get(key)
     if terms is None:
         terms = weights.kept[key] = tuple([tuple([np.ascontiguousarray(k, problem.dtype) for k in term]) for term in weights.terms])
-    return fused.takes(problem), terms, weights.mirrored, []
+    return bands.takes(problem), terms, weights.mirrored, []
 
 
 def run(problem: Problem, x: Array, prepared: tuple[bool, Terms, bool, list[Array]], y: Array, cval: float) -> None:
