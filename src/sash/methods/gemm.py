@@ -39,13 +39,15 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     tile = _block(problem, max(int(room / (item * wide)), 1))
     tiles = problem.count(tile)
     laid = problem.batch * prod(problem.out) * problem.taps * problem.groups
-    work = {
+    work: dict[str, float] = {
         f"gemm.{problem.dtype}": problem.results * problem.taps,
         "gemm.window": laid,
         "gemm.run": laid // next((a.size for a in reversed(problem.axes) if a.size > 1), 1),  # copied in one go
         "copy.sample": problem.samples,
         "gemm.block": tiles * problem.groups,
     }
+    if not all([a.plain for a in problem.axes]) and problem.samples * item > 2 * machine.cache:  # the copy waits for memory
+        work["far.sample"] = problem.samples * item / 4
     scratch = (problem.reads(tile) + prod(tile) * (wide + problem.outputs)) * item
     return Cost(work, scratch, problem.taps * problem.outputs * item, tile)
 
