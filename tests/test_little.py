@@ -1,5 +1,7 @@
 """Little calls are bound to their shapes: the same bits as the general way, taken where they are meant to be, and forgotten in time."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -201,6 +203,14 @@ def test_values_outside_are_those_of_this_call():
         np.testing.assert_allclose(found, oracle.correlate(X, K, padding=[(2, 2)] * 2, cval=cval), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_values_outside_that_float32_cannot_hold_are_infinite_without_a_warning(stride):
+    ones = np.ones_like(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isinf(sash.correlate(ones, np.abs(K), padding=1, stride=stride, cval=1e300)[0]).all()
+
+
 def test_results_are_arrays_of_their_own():
     first = sash.gaussian_blur(X, 1.0)
     kept = first.copy()
@@ -210,6 +220,8 @@ def test_results_are_arrays_of_their_own():
 
 def test_new_rates_are_heeded():
     sash.correlate(X, K)
-    assert filters.again.cache_info().currsize and little.bind.cache_info().currsize
+    sash.similarity(X, K, metric="zncc")
+    kept = filters.again, little.bind, little.windows
+    assert all(k.cache_info().currsize for k in kept)
     calibration.forget()
-    assert not filters.again.cache_info().currsize and not little.bind.cache_info().currsize
+    assert not any(k.cache_info().currsize for k in kept)

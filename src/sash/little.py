@@ -124,7 +124,10 @@ def _entrance(problem: Problem, last: int) -> tuple[Callable[[Array, Any], Array
         to, source = (..., *to), (..., *source)
 
         def beside(x: Array, cval: Any) -> Array:
-            tile = np.full(extents, cval, kind) if cval else np.zeros(extents, kind)
+            tile = np.zeros(extents, kind)
+            if cval:
+                with np.errstate(all="ignore"):  # 1e300 is infinite in float32, and no method warns of it
+                    tile.fill(cval)
             tile[to] = x.reshape(shape)[source]
             return tile.reshape(-1)
 
@@ -134,7 +137,8 @@ def _entrance(problem: Problem, last: int) -> tuple[Callable[[Array, Any], Array
     def found(x: Array, cval: Any) -> Array:
         tile = x.reshape(-1).take(at).astype(kind, copy=False)
         if past.size:
-            tile[past] = cval
+            with np.errstate(all="ignore"):
+                tile[past] = cval
         return tile
 
     return found, extents, packed(extents, 1)
