@@ -5,7 +5,7 @@ Plain numbers; the table is only its printing.  Imports: problem, methods (their
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sash.methods import Cost
@@ -23,10 +23,6 @@ class Candidate:
     refusal: str
     cost: Cost | None
     measured: float | None = None
-
-    def beside(self, held: int) -> Candidate:
-        """The same where `held` more bytes of scratch are in use."""
-        return replace(self, scratch=self.scratch + held)
 
     def to_dict(self) -> dict[str, Any]:
         if self.refusal:

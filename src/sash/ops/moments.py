@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from sash.errors import MemoryLimit
 from sash.machine import machine
 from sash.methods import CHOICES, named
 from sash.planning import choose
-from sash.plans import Plan
+from sash.plans import Plan, describe
 from sash.problem import Box, Problem
 from sash.running import run
 from sash.tiles import share, threads, workers
@@ -34,6 +34,9 @@ HELD = 14 << 20
 ENGINE = 24 << 20
 """Bytes that the engine may use within all blocks that are being made, unless told otherwise."""
 
+PASSES = 40
+"""Copies of a sample that take as long as all that is done to it beside the correlation."""
+
 EPS = float(np.finfo(np.float64).eps)
 ONE = np.ones(())
 
@@ -43,6 +46,9 @@ the largest for sums of products, and eps times its square for sums of squares u
 
 SAMPLES = 4096
 """Samples of a block that its centre and its typical size are taken from."""
+
+ROW = 64
+"""Samples that a row takes as long as, beside its own."""
 
 NOISE = 64 * EPS
 """Variance below this share of the mean square is rounding: the side has none."""
@@ -60,8 +66,17 @@ def worth_expanding(problem: Problem, method: str) -> bool:
     if method not in CHOICES:
         return bool(named(method).refuses(problem))
     cores = machine().cores  # not `workers()`: fewer threads must give the same bits
-    differences = choose(problem, "auto", None, cores)
-    return 1.5 * choose(correlation(problem), "auto", None, cores).seconds < differences.seconds
+    tile, rest, boxes = _cut(problem, None)
+    crew, turns = _turns(problem, len(boxes), _crew(problem, tile, None, cores))
+    block = choose(_filled(problem.part(boxes[0])[1]), "auto", rest, cores if crew == 1 else 1)
+    passes = problem.reads(tile) * PASSES * machine().rates["copy.sample"]
+    return turns * (block.seconds + passes) < choose(problem, "auto", None, cores).seconds
+
+
+def _turns(problem: Problem, blocks: int, crew: int) -> tuple[int, float]:
+    """(threads that make blocks, how many times as long as one block they take)."""
+    crew = crew if blocks > 1 else 1
+    return crew, max(blocks / crew, 1) * (1 + (crew - 1) * machine().rates["crew"])
 
 
 def score_by_moments(
@@ -88,7 +103,7 @@ def score_by_moments(
         with threads(1):
             one(box)
 
-    crew = _crew(problem, tile, max_memory) if len(boxes) > 1 else 1
+    crew = _crew(problem, tile, max_memory, workers()) if len(boxes) > 1 else 1
     share(alone if crew > 1 else one, boxes, crew)
 
 
@@ -147,23 +162,21 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
     from sash.kernels.cpu.boxes import centred
     from sash.kernels.cpu.scored import scored
 
-    block = fill(x, problem.axes, "float64", 0.0)
-    if not block.flags.c_contiguous or np.may_share_memory(block, x):  # it is centred in place
-        block = block.copy()
+    found = fill(x, problem.axes, x.dtype.name, 0.0)
+    block, once, squared, spare, product = _room(found.shape, (1, problem.outputs, *problem.out))
+    np.copyto(block, found)
     valid = _filled(problem)
     centre, typical = _level(block, metric != "ncc")
-    once, squared = np.empty((2, 1, 1, *block.shape[2:]))
     largest = centred(block.reshape(block.shape[1], -1), centre, once.reshape(-1), squared.reshape(-1))
     if largest > typical * (MASKED_SPREAD if t.masked else SPREAD) and typical:  # a transform would drown the small in the large
         valid = valid._replace(elementwise=True)
-    product = _slide(valid, block, t.product, method, max_memory)
+    run(valid, block, t.product, product, method=method, max_memory=max_memory)
     if t.masked and not t.alike:
         squares = _slide(valid, block * block, t.mask, method, max_memory)
         sums = None if metric == "ncc" else _slide(valid, block, t.mask, method, max_memory)
     else:
-        squares = _window_sums(valid, squared, t, method, max_memory)
-        sums = None if metric == "ncc" else _window_sums(valid, once, t, method, max_memory)
-    del block, once, squared
+        squares = _window_sums(valid, squared, spare[0], t, method, max_memory)
+        sums = None if metric == "ncc" else _window_sums(valid, once, spare[1], t, method, max_memory)
     n = _along(t.n, product)
     if metric == "ssd":  # both sides about the same centre, which their difference cannot feel
         apart = t.mean - centre
@@ -182,6 +195,19 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
     scored(*rows, t.power, t.n, metric == "zncc", NOISE if metric == "zncc" else 0.0, least, score.reshape(len(rows[0]), -1))
     if score is not out:
         out[...] = score
+
+
+def _room(shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[Array, Array, Array, tuple[Array, Array], Array]:
+    """The block, its sums over channels and those of its squares, memory for the sums of each, and the products' sums.
+
+    All of it at once, so that it lies on large pages: arrays of their own took 10 ms where this takes 1.3.
+    """
+    plane = (1, 1, *shape[2:])
+    sizes = [shape, *[plane] * 4, out]
+    ends = np.cumsum([prod(size) for size in sizes])
+    parts = np.split(np.empty(ends[-1]), ends[:-1])
+    block, once, squared, first, second, product = [part.reshape(size) for part, size in zip(parts, sizes, strict=True)]
+    return block, once, squared, (first, second), product
 
 
 @lru_cache(maxsize=256)
@@ -207,21 +233,31 @@ def _blocks(problem: Problem, max_memory: int | None) -> tuple[tuple[int, ...], 
 
 
 def _tile(problem: Problem, room: float) -> tuple[int, ...]:
-    """The largest block whose arrays fit, as even in its axes as they allow; along the batch one by one."""
-    extents = (1, *problem.out)
-    counts = [problem.batch, *[1] * len(problem.out)]
-    tile = extents
-    while _held(problem, tile) > room and max(tile) > 1:
-        i = max(range(len(tile)), key=tile.__getitem__)
-        counts[i] += max(counts[i] // 8, 1)
-        tile = tuple([-(-n // min(count, n)) for n, count in zip(extents, (1, *counts[1:]), strict=True)])
-    return tile
+    """The block whose arrays fit that reads the fewest samples again for its neighbours, a row counted as so many more;
+    the smallest, where none fits."""
+    choices = [_parts(n) for n in problem.out]
+    grid = np.ix_(*choices)
+    reads = problem.inputs * prod([(n - 1) * a.stride + a.reach for n, a in zip(grid, problem.axes, strict=True)], start=np.float64(1))
+    counts = prod([-(-a.out // n) for n, a in zip(grid, problem.axes, strict=True)], start=np.float64(1))
+    held = _bytes(problem, reads, prod(grid, start=np.float64(1)))
+    worth = np.where(held <= room, reads * counts * (1 + ROW / ((grid[-1] - 1) * problem.axes[-1].stride + problem.axes[-1].reach)), np.inf) if (held <= room).any() else held
+    best = np.unravel_index(np.argmin(worth), worth.shape)
+    return (1, *[int(sizes[i]) for sizes, i in zip(choices, best, strict=True)])
 
 
-def _crew(problem: Problem, tile: tuple[int, ...], max_memory: int | None) -> int:
+def _parts(n: int) -> Array:
+    """Even parts of so many positions, largest first, each about an eighth smaller than the one before."""
+    found, parts = [n], 1
+    while found[-1] > 1:
+        parts += max(parts // 8, 1)
+        found.append(-(-n // parts))
+    return np.unique(found)[::-1]
+
+
+def _crew(problem: Problem, tile: tuple[int, ...], max_memory: int | None, most: int) -> int:
     """Blocks made at a time: one per thread, as far as memory allows."""
-    room = workers() if max_memory is None else max_memory // 2 // max(_held(problem, tile), 1)
-    return max(min(workers(), problem.count(tile), room), 1)
+    room = most if max_memory is None else max_memory // 2 // max(_held(problem, tile), 1)
+    return max(min(most, problem.count(tile), room), 1)
 
 
 def _check_room(problem: Problem, tile: tuple[int, ...], method: str, max_memory: int | None, rest: int | None) -> None:
@@ -244,25 +280,32 @@ def _check_room(problem: Problem, tile: tuple[int, ...], method: str, max_memory
 
 
 def _held(problem: Problem, tile: tuple[int, ...]) -> int:
-    """Bytes of a block's arrays: x, its sums and squares, and six of the result's size."""
-    reads = problem.reads(tile)
-    return 8 * (reads + 3 * -(-reads // problem.inputs) + 6 * problem.outputs * prod(tile))
+    """Bytes of a block's arrays."""
+    return int(_bytes(problem, problem.reads(tile), prod(tile)))
+
+
+def _bytes(problem: Problem, reads: Any, made: Any) -> Any:
+    """x, its sums and squares with memory for theirs, and five of the result's size."""
+    return 8 * (reads + 4 * -(-reads // problem.inputs) + 5 * problem.outputs * made)
 
 
 def planned(problem: Problem, method: str, max_memory: int | None) -> Plan:
-    """The plan of the correlation, as it is run on the blocks of the whole."""
-    tile, rest = _blocks(problem, max_memory)
+    """The plan of the correlation, as it is run on the blocks."""
+    tile, rest, boxes = _cut(problem, max_memory)
     _check_room(problem, tile, method, max_memory, rest)
-    whole = choose(correlation(problem), method, rest, workers())
+    if not boxes:
+        return choose(correlation(problem), method, rest, workers())
+    crew, turns = _turns(problem, len(boxes), _crew(problem, tile, max_memory, workers()))
+    block = choose(_filled(problem.part(boxes[0])[1]), method, rest, workers() if crew == 1 else 1)
     if method == "measure":  # each block is tried by itself: the first speaks for all
-        boxes = problem.grid(tile)
-        block = told(choose(_filled(problem.part(boxes[0])[1]), method, rest, workers()), rest)
-        measured = {c.name: c.measured for c in block.candidates if len(boxes) == 1}
-        candidates = tuple([replace(c, measured=measured.get(c.name)) for c in whole.candidates])
-        whole = replace(whole, method=block.method, reason=block.reason, candidates=candidates)
-    held = _held(problem, tile) * _crew(problem, tile, max_memory)
-    candidates = tuple(c if c.cost is None else c.beside(held) for c in whole.candidates)
-    return Plan(f"{whole.title}, in blocks of {'x'.join(map(str, tile[1:]))}", whole.problem, whole.method, whole.reason, candidates)
+        block = told(block, rest)
+    held, alone = _held(problem, tile) * crew, len(boxes) == 1
+    candidates = [
+        replace(c, seconds=c.seconds * turns, scratch=c.scratch * crew + held, workers=max(c.workers, crew), measured=c.measured if alone else None)
+        for c in block.candidates
+    ]
+    title = f"{describe(correlation(problem))}, in blocks of {'x'.join(map(str, tile[1:]))}"
+    return Plan(title, correlation(problem), block.method, block.reason, tuple(candidates))
 
 
 def _level(block: Array, middle: bool) -> tuple[float, float]:
@@ -295,11 +338,14 @@ def _slide(problem: Problem, block: Array, weights: Weights, method: str, max_me
     return y
 
 
-def _window_sums(problem: Problem, once: Array, t: Template, method: str, max_memory: int | None) -> Array:
-    """Sums of what was summed over channels over every window, weighed by the mask that all channels share."""
+def _window_sums(problem: Problem, once: Array, spare: Array, t: Template, method: str, max_memory: int | None) -> Array:
+    """Sums of what was summed over channels over every window, weighed by the mask that all channels share.
+
+    `once` and `spare` are written over.
+    """
     if t.masked:
         return _slide(problem._replace(inputs=1), once, t.mask, method, max_memory)
     from sash.kernels.cpu.boxes import boxes
 
-    found: Array = boxes(once, tuple([a.size for a in problem.axes]), tuple([a.stride for a in problem.axes]))
+    found: Array = boxes(once, spare, tuple([a.size for a in problem.axes]), tuple([a.stride for a in problem.axes]))
     return found

@@ -1,7 +1,7 @@
-"""Sums over boxes without weights, along one axis after the other: three additions a sample, however long the box.
+"""Sums over boxes without weights, along one axis after the other.
 
-x (outer, n, inner) flat -> y (outer, out, inner) flat, sums over k neighbours every `stride`.  Blocks of k samples are
-summed from their end backwards and from their start onwards; a box is an end of one block and a start of the next.
+x (outer, n, inner) flat -> y (outer, out, inner) flat, sums over k neighbours every `stride`.  `along`: blocks of k samples
+are summed from their end backwards and from their start onwards; a box is an end of one block and a start of the next.
 Nothing is subtracted: sums of squares keep their last digit, and NaN stays in the boxes that hold it.
 Source: van Herk 1992, doi:10.1016/0167-8655(92)90069-C (there for minima).   Imports: numba.
 """
@@ -20,54 +20,59 @@ WIDE = 256
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def along(x: Any, y: Any, outer: int, n: int, inner: int, k: int, stride: int) -> None:
-    """Any axis: columns of neighbours go down it together."""
-    out = (n - k) // stride + 1
-    wide = min(inner, WIDE)
-    tail, head = np.empty(k * wide, x.dtype), np.empty(wide, x.dtype)
+    """Any axis: columns of neighbours go down it together, three additions a sample however long the box."""
+    out, wide = (n - k) // stride + 1, min(inner, WIDE)
+    tail, head = np.empty((k, wide), x.dtype), np.empty(wide, x.dtype)
     for o in range(outer):
         for first in range(0, inner, wide):
             m = min(wide, inner - first)
             a, b = x[o * n * inner + first :], y[o * out * inner + first :]
             for start in range(0, n - k + 1, k):
                 for j in range(m):
-                    tail[(k - 1) * wide + j] = a[(start + k - 1) * inner + j]
-                for r in range(k - 2, -1, -1):
+                    head[j] = 0
+                below = head
+                for r in range(k - 1, -1, -1):
+                    row, here = a[(start + r) * inner :], tail[r]
                     for j in range(m):
-                        tail[r * wide + j] = a[(start + r) * inner + j] + tail[(r + 1) * wide + j]
-                head[:] = 0
-                if start % stride == 0:
-                    for j in range(m):
-                        b[start // stride * inner + j] = tail[j]
-                for r in range(1, min(k, n - k - start + 1)):
-                    i = start + r
-                    for j in range(m):
-                        head[j] += a[(i + k - 1) * inner + j]
-                    if i % stride == 0:
+                        here[j] = row[j] + below[j]
+                    below = here
+                for r in range(min(k, n - k - start + 1)):
+                    if r:
+                        row = a[(start + r + k - 1) * inner :]
                         for j in range(m):
-                            b[i // stride * inner + j] = tail[r * wide + j] + head[j]
+                            head[j] += row[j]
+                    if (start + r) % stride == 0:
+                        goal, here = b[(start + r) // stride * inner :], tail[r]
+                        for j in range(m):
+                            goal[j] = here[j] + head[j]
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def across(x: Any, y: Any, outer: int, n: int, k: int, stride: int) -> None:
-    """The last axis, inner = 1: `along` by single samples."""
-    out = (n - k) // stride + 1
-    tail = np.empty(k, x.dtype)
+    """The last axis, inner = 1: sums over 1, 2, 4, ... neighbours, of which a box is as many as k has ones in base 2."""
+    made, levels = n - k + 1, 0
+    while k >> levels:
+        levels += 1
+    out = (made - 1) // stride + 1
+    doubled, total = np.empty((levels, n), x.dtype), np.empty(made, x.dtype)
     for o in range(outer):
-        a, b = x[o * n : o * n + n], y[o * out : o * out + out]
-        for start in range(0, n - k + 1, k):
-            total = a[start + k - 1]
-            tail[k - 1] = total
-            for r in range(k - 2, -1, -1):
-                total = a[start + r] + total
-                tail[r] = total
-            if start % stride == 0:
-                b[start // stride] = total
-            head = 0.0
-            for r in range(1, min(k, n - k - start + 1)):
-                i = start + r
-                head += a[i + k - 1]
-                if i % stride == 0:
-                    b[i // stride] = tail[r] + head
+        here, done = x[o * n : o * n + n], 0
+        for j in range(made):
+            total[j] = 0
+        for level in range(levels):
+            if k >> level & 1:
+                ahead = here[done:]
+                for j in range(made):
+                    total[j] += ahead[j]
+                done += 1 << level
+            if level + 1 < levels:
+                ahead, there = here[1 << level :], doubled[level]
+                for j in range(n - (2 << level) + 1):
+                    there[j] = here[j] + ahead[j]
+                here = there
+        goal = y[o * out :]
+        for j in range(out):
+            goal[j] = total[j * stride]
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -91,20 +96,21 @@ def centred(x: Any, centre: float, sums: Any, squares: Any) -> float:
     return largest
 
 
-def boxes(x: Any, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Any:
-    """Sums over all boxes of x, whose last axes have these box sizes and strides; contiguous, of x's type."""
-    done = np.ascontiguousarray(x)
-    lead = x.ndim - len(sizes)
-    for i, (k, stride) in enumerate(zip(sizes, strides, strict=True)):
+def boxes(x: Any, spare: Any, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """Sums over all boxes of x, whose last axes have these box sizes and strides.
+
+    x and `spare`, as large, both contiguous, are written over in turn; the sums lie in one of them.
+    """
+    shape, lead = list(x.shape), x.ndim - len(sizes)
+    here, there = x.reshape(-1), spare.reshape(-1)
+    for i, (k, stride) in enumerate(zip(sizes, strides, strict=True), start=lead):
         if k == stride == 1:
             continue
-        shape = list(done.shape)
-        outer, n, inner = prod(shape[: lead + i]), shape[lead + i], prod(shape[lead + i + 1 :])
-        shape[lead + i] = (n - k) // stride + 1
-        y = np.empty(shape, done.dtype)
+        outer, n, inner = prod(shape[:i]), shape[i], prod(shape[i + 1 :])
+        shape[i] = (n - k) // stride + 1
         if inner == 1:
-            across(done.reshape(-1), y.reshape(-1), outer, n, k, stride)
+            across(here, there, outer, n, k, stride)
         else:
-            along(done.reshape(-1), y.reshape(-1), outer, n, inner, k, stride)
-        done = y
-    return done
+            along(here, there, outer, n, inner, k, stride)
+        here, there = there, here
+    return here[: prod(shape)].reshape(shape)
