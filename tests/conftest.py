@@ -86,6 +86,7 @@ def ran(monkeypatch):
         execute(plan, *args)
 
     monkeypatch.setattr(running, "execute", spy)
+    monkeypatch.setattr(running, "at_once", lambda *told: False)  # what is bound has its plan behind it
     return found
 
 
@@ -106,5 +107,6 @@ def clock(monkeypatch):
         told.now += told.takes.get(plan.method, 1.0)
 
     monkeypatch.setattr(running, "execute", spy)
+    monkeypatch.setattr(running, "at_once", lambda *told: False)  # what is bound has its plan behind it
     monkeypatch.setattr(race, "perf_counter", lambda: told.now)
     return told

@@ -13,6 +13,7 @@ import problems
 import sash
 import tolerance
 from sash import machine, methods, planning, running
+from sash.ops import filters
 
 METHODS = methods.names()
 
@@ -125,6 +126,8 @@ def test_a_verb_runs_what_the_plan_from_shapes_says(shape, kernel, settings, dty
         execute(plan, *args)
 
     monkeypatch.setattr(running, "execute", spy)
+    monkeypatch.setattr(running, "at_once", lambda *told: False)
+    monkeypatch.setattr(filters, "again", lambda *told: None)
     rng = np.random.default_rng(0)
     x, k = problems.values(rng, shape, dtype, 99), problems.values(rng, kernel, dtype, 99)
     sash.correlate(x, k, separable=False, **settings)

@@ -18,7 +18,7 @@ METRICS = ("sad", "ssd", "ncc", "zncc")
 def way(request, monkeypatch):
     """Little images go a way of their own; here the way of large ones is tried on them too."""
     if request.param == "general":
-        monkeypatch.setattr(moments.little, "windows", lambda *told: None)
+        monkeypatch.setattr(moments.bound, "windows", lambda *told: None)
         monkeypatch.setattr(running, "bind", lambda *told: None)
 
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from sash import bound
 from sash import machine as machines
 from sash.errors import ArgumentError
-from sash.little import bind, windows
 from sash.machine import FORMAT, Machine
 from sash.methods import METHODS, Method, direct
 from sash.ops.filters import again
@@ -154,7 +154,7 @@ def keep(found: Machine, path: Path) -> None:
 def forget() -> None:
     """Plans are made anew, from the rates as they are now."""
     machines.forget()
-    for kept in (choose, bind, windows, again):
+    for kept in (choose, bound.bind, bound.settle, bound.windows, again):
         kept.cache_clear()
 
 

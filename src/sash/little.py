@@ -1,14 +1,13 @@
 """Little problems, bound to their shapes: everything but the operands is settled once, and a call is one kernel.
 
-    x (N, C, *S)   w, v (O T,)   y (N, O, *out), all contiguous
+    x (N, C, *S)   y (N, O, *out), both contiguous
 The way to the loop takes ten times as long as the loop where arrays are little (16² by 3²: 26 us, and 2 for the kernel).
-What is bound does the same sums in the same order as `direct` does.   Imports: planning, methods, kernels, arrays.
+What is bound does the same sums in the same order as `direct` does.   Imports: methods, kernels, arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -16,11 +15,10 @@ import numpy as np
 
 from sash.arrays.numpy_ import Array, fill, packed, readable
 from sash.axis import Axis
-from sash.methods import CHOICES, direct
-from sash.methods.offsets import COUPLED, STRIP, last_axis, pairs, shares_rows, shares_samples, tabulated
+from sash.methods import direct
+from sash.methods.offsets import STRIP, Kernel, last_axis, settled_sum, shares_rows, shares_samples, tabulated
 from sash.methods.phases import phases
-from sash.planning import choose
-from sash.problem import REDUCTIONS, Problem
+from sash.problem import Problem
 
 FEW = 1 << 20
 """Terms up to which samples that stand apart are written so, with zeros between them."""
@@ -29,12 +27,8 @@ BANKED = 1 << 17
 """Terms from which on outputs that share samples are made together, whose weights must be laid out for it."""
 
 
-class Bound(NamedTuple):
-    """`call(x, w, v, y, cval)` writes y; v is None where all differences weigh 1, or there are none."""
-
-    call: Callable[[Array, Array, Array | None, Array, Any], None]
-    banked: bool
-    """w is `Kernel.banks[0]`, not `Kernel.w`."""
+Call = Callable[[Array, Kernel, Array, Any, Array | None], None]
+"""call(x, kernel, y, cval, bias) writes y."""
 
 
 class Windows(NamedTuple):
@@ -44,30 +38,14 @@ class Windows(NamedTuple):
     tables: Any
 
 
-@lru_cache(maxsize=1024)
-def bind(problem: Problem, method: str, max_memory: int | None) -> Bound | None:
-    """The problem on contiguous arrays of its types, with nothing left to settle; None where another way may be taken."""
-    if method not in CHOICES[:1] and method != direct.NAME:
-        return None
-    if direct.refuses(problem) or not direct.binds(problem):
-        return None
-    plan = choose(problem, method, max_memory, 1)
-    if plan.method != direct.NAME or plan.boxes:
-        return None
-    if problem.upsampled and (problem.results * problem.taps > FEW or any([a.stride > 1 for a in problem.axes])):
-        return None
-    return _bound(problem)
+def takes(problem: Problem) -> bool:
+    """Samples are few enough for a table, and those that stand apart for zeros between them."""
+    apart = problem.upsampled and (problem.results * problem.taps > FEW or any([a.stride > 1 for a in problem.axes]))
+    return direct.binds(problem) and not apart
 
 
-@lru_cache(maxsize=256)
-def windows(problem: Problem, method: str) -> Windows | None:
-    """Where the windows of a little problem without stride dealt out lie; None where it is not bound."""
-    if bind(problem, method, None) is None or problem.results * problem.taps > FEW:
-        return None
-    return _windows(problem, False)
-
-
-def _windows(problem: Problem, share: bool) -> Windows:
+def windows(problem: Problem, share: bool) -> Windows:
+    """Where the windows of a problem that `takes` lie."""
     # Samples that stand apart are written so: a few more terms, and one kernel instead of one for each phase.
     last, out = last_axis(problem.axes), (problem.batch, problem.outputs, *problem.out)
     enter, shape, strides = _entrance(problem, last)
@@ -75,31 +53,22 @@ def _windows(problem: Problem, share: bool) -> Windows:
     return Windows(enter, tabulated(axes, problem.groups, share, shape, strides, out, packed(out, 1)))
 
 
-def _bound(problem: Problem) -> Bound:
-    from sash.kernels.cpu import bank, couples
-    from sash.kernels.cpu.rows import settled
+def bound(problem: Problem) -> tuple[Call, bool]:
+    """How a problem that `takes` is made, and whether that wants `kernel.banks`."""
+    from sash.kernels.cpu import bank
 
-    last, item = problem.axes[last_axis(problem.axes)], np.dtype(problem.dtype).itemsize
+    last = problem.axes[last_axis(problem.axes)]
     banked = shares_samples(problem) and problem.results * problem.taps >= BANKED and last.out >= bank.NARROW
     share = problem.dtype != "int64" and shares_rows(problem.axes) and last.out >= STRIP and not banked
-    enter, t = _windows(problem, share)
-    op = REDUCTIONS.index(problem.reduce)
-    if banked:
-        heads, blocks = bank.heads(problem.outputs, problem.groups, item), (t.at, t.to)
-        where = (t.base[heads], t.step[heads], t.off, problem.outputs // problem.groups, int(t.step[1]), t.n)
-        return Bound(lambda x, w, v, y, cval: bank.bank(enter(x, cval), w, y.reshape(-1), *blocks, *where), True)
-    weighted, plain = [settled(item, t, kind) for kind in (op, op + 2 if op else op)]
-    if op + 2 == COUPLED and couples.available() and pairs(problem):
-        plain = couples.settled(item, t)
-    one = np.ones(1, problem.dtype)
+    enter, t = windows(problem, share)
+    made = settled_sum(problem, t, banked)
 
-    def call(x: Array, w: Array, v: Array | None, y: Array, cval: Any) -> None:
-        if v is None:
-            plain(enter(x, cval), w, one if op else w, y.reshape(-1))
-        else:
-            weighted(enter(x, cval), w, v, y.reshape(-1))
+    def call(x: Array, kernel: Kernel, y: Array, cval: Any, bias: Array | None) -> None:
+        made(enter(x, cval), kernel, y.reshape(-1))
+        if bias is not None:
+            y += bias
 
-    return Bound(call, False)
+    return call, banked
 
 
 def _entrance(problem: Problem, last: int) -> tuple[Callable[[Array, Any], Array], tuple[int, ...], tuple[int, ...]]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from sash.arrays.numpy_ import Array, cut
 from sash.arrays.weights import Weights
+from sash.bound import bind
 from sash.errors import ArgumentError, MemoryLimit, unknown
-from sash.little import bind
 from sash.methods import CHOICES, names
 from sash.methods.direct import prepare
 from sash.methods.offsets import plain
@@ -53,20 +53,18 @@ def run(
 
 
 def at_once(problem: Problem, x: Array, weights: Weights, y: Array, cval: float, method: str, max_memory: int | None) -> bool:
-    """Write y if the problem is little and its operands lie as it was bound to them; whether that was so."""
-    little = bind(problem, method, max_memory)
-    if little is None or not _lie_well(problem, x, y, weights):
+    """Write y if the problem is bound to its shapes and its operands lie so; whether that was so."""
+    bound = bind(problem, method, max_memory, workers())
+    if bound is None or not _lie_well(problem, x, y, weights):
         return False
-    kernel = prepare(problem, weights, None) if little.banked else plain(problem, weights)
-    w, v = kernel.banks[0] if little.banked else kernel.w, kernel.v
-    little.call(x, w.reshape(-1), None if v is None else v.reshape(-1), y, cval)
-    if weights.bias is not None:
-        y += weights.bias.reshape(-1, *[1] * len(problem.axes))
+    kernel = prepare(problem, weights, None) if bound.banked else plain(problem, weights)
+    bias = None if weights.bias is None else weights.bias.reshape(-1, *[1] * len(problem.axes))
+    bound.call(x, kernel, y, cval, bias)
     return True
 
 
 def _lie_well(problem: Problem, x: Array, y: Array, weights: Weights) -> bool:
-    """Whether a little problem finds its operands as it was bound to them."""
+    """Whether a problem that is bound finds its operands as it was bound to them."""
     if not isinstance(x, np.ndarray) or not x.flags.c_contiguous or not y.flags.c_contiguous:
         return False
     if problem.upsampled and not np.isfinite(weights.dense).all():  # zeros stand between samples, and infinite times 0 is NaN

@@ -6,16 +6,18 @@ The rows of all channels at one place are neighbours in memory: what one output 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, flat, index, lies_well, readable
+from sash.arrays.numpy_ import Array, flat, index, lies_well, packed, readable
 from sash.axis import Axis
 from sash.methods.offsets import last_axis
 from sash.methods.phases import SHUFFLED, offsets, used
+from sash.problem import Problem
 
 BORDER, UNREAD = -1, -2
 """In place of the offset of a row: it is all border, or no tap reads it."""
@@ -50,6 +52,27 @@ def tile(x: Array, axes: tuple[Axis, ...], dtype: str, cval: float) -> Array:
     found = np.empty(f.laid, dtype)
     border(flat(x), found.reshape(-1), f.at, f.row, f.to, f.down, f.lead, f.n, axes[-1].stride, f.laid[-1], cval)
     return np.moveaxis(found, f.channels, 1)
+
+
+def settled(problem: Problem, steps: tuple[int, ...], first: int) -> tuple[Callable[[Array, Any], Array], tuple[int, ...], tuple[int, ...]]:
+    """`tile` with everything settled but its operands: tile(x, cval), flat, and the shape and the steps that lie in it.
+
+    x is flat; the problem's samples lie `steps` apart in it, from `first` on.
+    """
+    from sash.kernels.cpu.border import bordered, lanes
+
+    f, stride, kind = frame(problem.axes, (problem.batch, problem.inputs), steps), problem.axes[-1].stride, np.dtype(problem.dtype)
+    where = (f.at + first, f.row, f.to, f.down, f.lead, f.n, f.laid[-1])
+    ways, size = (lanes(kind.itemsize, f.lead, f.n, stride), (0,) * stride), prod(f.laid)
+
+    def tile(x: Array, cval: Any) -> Array:
+        found = np.empty(size, kind)
+        bordered(x, found, *where, cval, *ways)
+        return found
+
+    lies = packed(f.laid, 1)
+    order = (0, f.channels, *[i for i in range(1, len(lies)) if i != f.channels])
+    return tile, tuple([f.laid[i] for i in order]), tuple([lies[i] for i in order])
 
 
 class Frame(NamedTuple):

@@ -5,9 +5,10 @@ x (N, C, *S)   w (C, taps)   y (N, C, *out)        Imports: arrays, kernels, bor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,12 +21,16 @@ from sash.methods.phases import offsets
 from sash.problem import Problem
 
 
+def apart(problem: Problem) -> bool:
+    """One input and one output in each of several groups, whose sums are not made of pieces."""
+    alone = 1 < problem.groups == problem.inputs == problem.outputs and problem.taps <= CHUNK[problem.elementwise]
+    return alone and problem.reduce == "product"
+
+
 def takes(problem: Problem, x: Array, y: Array) -> bool:
-    """One input and one output in each of several groups, and arrays that kernels reach as they lie."""
+    """They are `apart`, and kernels reach the arrays as they lie."""
     return (
-        1 < problem.groups == problem.inputs == problem.outputs
-        and problem.reduce == "product"
-        and problem.taps <= CHUNK[problem.elementwise]
+        apart(problem)
         and borders.takes(x, problem.axes, problem.dtype)
         and (y.dtype == problem.dtype or storable(problem.dtype, y.dtype, problem.bits > 0))
         and lies_well(y.shape, y.strides, y.itemsize, y.ndim - 1)
@@ -40,6 +45,24 @@ def slide(problem: Problem, x: Array, w: Array, y: Array, cval: float) -> None:
     room = np.empty(prod(t.frame.laid), problem.dtype)
     frame = (t.frame.row, t.frame.down, t.frame.lead, t.frame.n, t.frame.laid[-1])
     channels(flat(x), room, w, flat(y), t.at, t.goal, frame, cval, problem.axes[-1].stride, t.tables)
+
+
+def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Callable[..., None]:
+    """`slide` with everything settled but its operands: slide(x, w, y, cval), x and y flat.
+
+    Samples lie `steps` apart in x, from `first` on, and results `goals` apart in y.
+    """
+    from sash.kernels.cpu.channels import channels
+
+    item, images = np.dtype(problem.dtype).itemsize, (problem.batch, problem.inputs)
+    t = _turns(problem.axes, item, images, steps, 1, problem.out, goals, 1)
+    where, frame = (t.at + first, t.goal + goal), (t.frame.row, t.frame.down, t.frame.lead, t.frame.n, t.frame.laid[-1])
+    size, stride = prod(t.frame.laid), problem.axes[-1].stride
+
+    def slide(x: Array, w: Array, y: Array, cval: Any) -> None:
+        channels(x, np.empty(size, problem.dtype), w, y, *where, frame, cval, stride, t.tables)
+
+    return slide
 
 
 class _Turns(NamedTuple):

@@ -159,14 +159,15 @@ def _whole(n: int, of: int) -> int:
     return -(-n // of) * of
 
 
+def one_pass(problem: Problem) -> bool:
+    """Sums are not made of pieces, and kernels write the result as it is stored."""
+    whole = problem.taps <= CHUNK[problem.elementwise] or problem.dtype == "int64"
+    return whole and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0)
+
+
 def binds(problem: Problem) -> bool:
     """The problem is little, and one kernel makes all of it: see `sash.little`."""
-    return (
-        0 < problem.samples < BOUND
-        and 0 < problem.results < BOUND
-        and (problem.taps <= CHUNK[problem.elementwise] or problem.dtype == "int64")
-        and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0)
-    )
+    return 0 < problem.samples < BOUND and 0 < problem.results < BOUND and one_pass(problem)
 
 
 def boxes(problem: Problem, cost: Cost) -> list[Box]:

@@ -5,6 +5,7 @@ tile (N, C, *T)   w, v (O, taps)   y (N, O, *out)       Imports: arrays, kernels
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -121,6 +122,31 @@ def _sum(problem: Problem, x: Array, kernel: Kernel, t: Tables, y: Array) -> Non
         rows(x, w, v, y, t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d, 0, op)
     else:
         taps(x, w, v, y, t.at, t.to, t.base, t.step, t.off, t.n, 0, op)
+
+
+def settled_sum(problem: Problem, t: Tables, banked: bool) -> Callable[[Array, Kernel, Array], None]:
+    """`_sum` with everything settled but its operands; `banked`: by `Kernel.banks`."""
+    from sash.kernels.cpu import bank, couples
+    from sash.kernels.cpu.rows import settled
+
+    item, op = np.dtype(problem.dtype).itemsize, REDUCTIONS.index(problem.reduce)
+    if banked:
+        heads = bank.heads(len(t.step), problem.groups, item)
+        where = (t.at, t.to, t.base[heads], t.step[heads], t.off, len(t.step) // problem.groups, int(t.step[1]), t.n)
+        return lambda x, kernel, y: bank.bank(x, kernel.banks[0], y, *where)
+    weighted, plain = [settled(item, t, kind) for kind in (op, op + 2 if op else op)]
+    if op + 2 == COUPLED and couples.available() and pairs(problem):
+        plain = couples.settled(item, t)
+    one = np.ones(1, problem.dtype)
+
+    def made(x: Array, kernel: Kernel, y: Array) -> None:
+        w, v = kernel.w.reshape(-1), kernel.v
+        if v is None:
+            plain(x, w, one if op else w, y)
+        else:
+            weighted(x, w, v.reshape(-1), y)
+
+    return made
 
 
 class _How(NamedTuple):

@@ -16,11 +16,13 @@ import numpy as np
 from sash.arrays.numpy_ import Array, readable, settle_dtype, settle_number, sound
 from sash.arrays.weights import Weights, sum_of_products
 from sash.axis import BOUNDARIES, Axis
+from sash.bound import Bound, bind
 from sash.errors import ArgumentError, KindError, unknown
-from sash.little import Bound, bind
-from sash.ops.arithmetic import How, carry_out, per_axis, too_tall
+from sash.methods.offsets import Kernel
+from sash.ops.arithmetic import WORTH_MEASURING, How, carry_out, per_axis, too_tall
 from sash.problem import Problem
 from sash.running import check_settings
+from sash.tiles import workers
 from sash.window import Window, ints, settle_padding
 
 
@@ -238,7 +240,7 @@ class Again(NamedTuple):
 
 @lru_cache(maxsize=1024, typed=True)
 def again(
-    shape: tuple[int, ...], x: np.dtype[Any], sizes: tuple[int, ...], kind: np.dtype[Any], rank: int, rounded: Any, *told: Any
+    workers: int, shape: tuple[int, ...], x: np.dtype[Any], sizes: tuple[int, ...], kind: np.dtype[Any], rank: int, rounded: Any, *told: Any
 ) -> Again | None:
     """A filter of contiguous arrays from shapes, types and settings alone; None where it is not little, or values matter."""
     low, settings = lower(shape, x, True, sizes, kind, rank, *told), Settings(*told)
@@ -246,9 +248,11 @@ def again(
         return None
     result = np.dtype(rounded) if rounded else low.types.result
     problem = low.problem._replace(result=result.name)
+    if problem.results * problem.taps > WORTH_MEASURING:  # the kernel's rank may be looked for
+        return None
     # What is told of a kernel's values may lead to other methods: bound is what is the same either way.
     flags = product((True, problem.finite), (True, False) if rank else (False,))
-    found = [bind(problem._replace(finite=f, mirrored=m), settings.method, settings.max_memory) for f, m in flags]
+    found = [bind(problem._replace(finite=f, mirrored=m), settings.method, settings.max_memory, workers) for f, m in flags]
     if not found[0] or None in found:
         return None
     compute = np.dtype(low.types.compute)
@@ -265,10 +269,10 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     """
     told, rank = settings.plain(), len(kernel.terms or ())
     if sizes and x.flags.c_contiguous and x.flags.aligned:
-        ready = again(x.shape, x.dtype, sizes, kind, rank, rounded, *told)
+        ready = again(workers(), x.shape, x.dtype, sizes, kind, rank, rounded, *told)
         if ready is not None and (ready.fits or not too_tall(kernel)):
             y = np.empty(ready.out, ready.result)
-            ready.bound.call(x, ready.weights(kernel), None, y, ready.cval)
+            ready.bound.call(x, Kernel(ready.weights(kernel)), y, ready.cval, None)
             return y
     if not x.ndim and not sizes:  # a scalar is one sample with nothing to slide over
         return over(x[None], kernel, sizes, kind, settings, rounded)[0, ...]

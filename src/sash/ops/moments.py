@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash import little
+from sash import bound, little
 from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.errors import MemoryLimit
@@ -85,7 +85,7 @@ def score_by_moments(
     """Write ssd, ncc or zncc, block by block."""
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]
-    found = little.windows(correlation(problem), method) if metric != "ssd" and max_memory is None and y.flags.c_contiguous else None
+    found = bound.windows(correlation(problem), method) if metric != "ssd" and max_memory is None and y.flags.c_contiguous else None
     if found is not None:
         _score_windows(found, metric == "zncc", x, t, m, y)
         return
@@ -240,7 +240,11 @@ def _tile(problem: Problem, room: float) -> tuple[int, ...]:
     reads = problem.inputs * prod([(n - 1) * a.stride + a.reach for n, a in zip(grid, problem.axes, strict=True)], start=np.float64(1))
     counts = prod([-(-a.out // n) for n, a in zip(grid, problem.axes, strict=True)], start=np.float64(1))
     held = _bytes(problem, reads, prod(grid, start=np.float64(1)))
-    worth = np.where(held <= room, reads * counts * (1 + ROW / ((grid[-1] - 1) * problem.axes[-1].stride + problem.axes[-1].reach)), np.inf) if (held <= room).any() else held
+    worth = (
+        np.where(held <= room, reads * counts * (1 + ROW / ((grid[-1] - 1) * problem.axes[-1].stride + problem.axes[-1].reach)), np.inf)
+        if (held <= room).any()
+        else held
+    )
     best = np.unravel_index(np.argmin(worth), worth.shape)
     return (1, *[int(sizes[i]) for sizes, i in zip(choices, best, strict=True)])
 
@@ -301,7 +305,13 @@ def planned(problem: Problem, method: str, max_memory: int | None) -> Plan:
         block = told(block, rest)
     held, alone = _held(problem, tile) * crew, len(boxes) == 1
     candidates = [
-        replace(c, seconds=c.seconds * turns, scratch=c.scratch * crew + held, workers=max(c.workers, crew), measured=c.measured if alone else None)
+        replace(
+            c,
+            seconds=c.seconds * turns,
+            scratch=c.scratch * crew + held,
+            workers=max(c.workers, crew),
+            measured=c.measured if alone else None,
+        )
         for c in block.candidates
     ]
     title = f"{describe(correlation(problem))}, in blocks of {'x'.join(map(str, tile[1:]))}"

@@ -1,4 +1,4 @@
-"""Little calls are bound to their shapes: the same bits as the general way, taken where they are meant to be, and forgotten in time."""
+"""Calls are bound to their shapes: the same bits as the general way, taken where they are meant to be, and forgotten in time."""
 
 import warnings
 
@@ -9,7 +9,8 @@ import oracle
 import problems
 import problems_networks
 import sash
-from sash import calibration, little, running
+from sash import bound as shapes
+from sash import calibration, running
 from sash.kernels.cpu import scored
 from sash.ops import filters
 
@@ -45,8 +46,8 @@ def bound(monkeypatch):
 
         return found
 
-    monkeypatch.setattr(filters, "bind", counted(little.bind))
-    monkeypatch.setattr(running, "bind", counted(little.bind))
+    monkeypatch.setattr(filters, "bind", counted(shapes.bind))
+    monkeypatch.setattr(running, "bind", counted(shapes.bind))
     filters.again.cache_clear()
     yield Count
     filters.again.cache_clear()
@@ -126,7 +127,7 @@ def test_scores_equal_those_of_blocks(metric):
         }
         found = sash.similarity(image, template, **settings)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(little, "windows", lambda *told: None)
+            patch.setattr(shapes, "windows", lambda *told: None)
             wanted = sash.similarity(image, template, **settings)
         if np.prod(sizes) * (channels or [1])[0] == 1 and metric == "zncc":
             assert (np.nan_to_num(found) == 0).all(), (seed, settings)  # one sample has no variance
@@ -150,11 +151,45 @@ CALLS = {
     "sad": lambda: sash.similarity(X, K),
     "conv": lambda: sash.conv(X[None, None], K[None, None], [1.0], padding=1),
     "conv_transpose": lambda: sash.conv_transpose(X[None, None], K[None, None], stride=2),
+    "a photo": lambda: sash.correlate(np.zeros((300, 300), np.float32), K),
+    "a photo with a border": lambda: sash.correlate(np.zeros((900, 1000), np.uint8), K, padding=1, cval=3, method="direct"),
+    "layers": lambda: sash.conv(np.zeros((2, 3, 100, 120), np.float32), np.ones((16, 3, 3, 3), np.float32), stride=2, padding=1),
 }
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_blocks_have_the_bits_of_the_general_way(seed, bound):
+    """Large enough for several blocks: rows, bands, borders and strides, whatever the threads."""
+    rng = np.random.default_rng(seed)
+    axes = int(rng.integers(1, 4))
+    batch, groups = int(rng.integers(1, 3)), int(rng.choice([1, 1, 2]))
+    inputs, outputs = (groups * int(n) for n in rng.integers(1, 5, 2))
+    side = {1: 200_000, 2: 400, 3: 50}[axes]
+    extents = tuple(int(n) for n in rng.integers(side // 2, side, axes))
+    sizes = tuple(int(k) for k in rng.integers(1, 5, axes))
+    dtype = rng.choice(["float32", "float64", "uint8"])
+    x = (rng.standard_normal((batch, inputs, *extents)) * 40).astype(dtype)
+    w = rng.standard_normal((outputs, inputs // groups, *sizes)).astype(np.float64 if dtype == "float64" else np.float32)
+    settings = {
+        "stride": tuple(int(s) for s in rng.choice([1, 1, 2, 3, 5], axes)),
+        "dilation": tuple(int(d) for d in rng.choice([1, 1, 2], axes)),
+        "padding": [tuple(int(p) for p in rng.integers(-1, 4, 2)) for _ in range(axes)],
+        "cval": float(rng.choice([0, 2.5])),
+        "bias": rng.standard_normal(outputs) if seed % 2 else None,
+    }
+    for threads in (1, 2):
+        with sash.threads(threads):
+            same_bits(seed, lambda: sash.conv(x, w, groups=groups, method="direct", **settings), bound)
+
+
+def test_most_blocks_are_bound(bound):
+    for seed in range(20):
+        test_blocks_have_the_bits_of_the_general_way(seed, bound)
+    assert bound.calls >= 24
+
+
 @pytest.mark.parametrize("name", CALLS)
-def test_little_calls_are_bound(name, bound, monkeypatch):
+def test_calls_are_bound(name, bound, monkeypatch):
     monkeypatch.setattr(scored, "windowed", lambda *told: setattr(bound, "calls", bound.calls + 1))
     CALLS[name]()
     assert bound.calls == 1
@@ -166,9 +201,10 @@ def test_little_calls_are_bound(name, bound, monkeypatch):
         lambda: sash.correlate(X.T, K),
         lambda: sash.correlate(X.astype(">f4"), K),
         lambda: sash.correlate(X, K, method="fft"),
-        lambda: sash.correlate(np.zeros((300, 300)), K),
+        lambda: sash.correlate(np.zeros((300, 300)), K, padding=1, boundary="mirror"),
+        lambda: sash.correlate(np.zeros(9000), np.ones(3000), method="direct"),
     ],
-    ids=["turned", "of the other byte order", "another method", "large"],
+    ids=["turned", "of the other byte order", "another method", "mirrored", "of long sums"],
 )
 def test_others_are_not(call, bound):
     call()
@@ -221,7 +257,7 @@ def test_results_are_arrays_of_their_own():
 def test_new_rates_are_heeded():
     sash.correlate(X, K)
     sash.similarity(X, K, metric="zncc")
-    kept = filters.again, little.bind, little.windows
+    kept = filters.again, shapes.bind, shapes.windows
     assert all(k.cache_info().currsize for k in kept)
     calibration.forget()
     assert not any(k.cache_info().currsize for k in kept)
