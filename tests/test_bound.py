@@ -173,13 +173,43 @@ def test_blocks_have_the_bits_of_the_general_way(seed, bound):
     settings = {
         "stride": tuple(int(s) for s in rng.choice([1, 1, 2, 3, 5], axes)),
         "dilation": tuple(int(d) for d in rng.choice([1, 1, 2], axes)),
-        "padding": [tuple(int(p) for p in rng.integers(-1, 4, 2)) for _ in range(axes)],
+        "padding": [tuple(int(p) for p in rng.integers(-2, rng.choice([1, 4]), 2)) for _ in range(axes)],
         "cval": float(rng.choice([0, 2.5])),
         "bias": rng.standard_normal(outputs) if seed % 2 else None,
     }
     for threads in (1, 2):
         with sash.threads(threads):
             same_bits(seed, lambda: sash.conv(x, w, groups=groups, method="direct", **settings), bound)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_woven_classes_have_the_bits_of_the_general_way(seed, bound):
+    rng = np.random.default_rng(seed)
+    axes = int(rng.integers(1, 4))
+    batch, groups = int(rng.integers(1, 3)), int(rng.choice([1, 1, 2, 4]))
+    inputs, outputs = (groups * int(n) for n in rng.integers(1, 4, 2))
+    side = {1: 20_000, 2: 120, 3: 24}[axes]
+    extents = tuple(int(n) for n in rng.integers(side // 2, side, axes))
+    sizes = tuple(int(k) for k in rng.integers(1, 6, axes))
+    dtype = rng.choice(["float32", "float64"])
+    x = rng.standard_normal((batch, inputs, *extents)).astype(dtype)
+    w = rng.standard_normal((inputs, outputs // groups, *sizes)).astype(dtype)
+    settings = {
+        "stride": tuple(int(s) for s in rng.choice([1, 2, 2, 3, 4], axes)),
+        "dilation": tuple(int(d) for d in rng.choice([1, 1, 2], axes)),
+        "padding": [tuple(int(p) for p in rng.integers(0, k, 2)) for k in sizes],
+        "bias": rng.standard_normal(outputs).astype(dtype) if seed % 2 else None,
+        "max_memory": 1 << 24 if seed % 3 == 0 else None,
+    }
+    for threads in (1, 2):
+        with sash.threads(threads):
+            same_bits(seed, lambda: sash.conv_transpose(x, w, groups=groups, method="direct", **settings), bound)
+
+
+def test_most_transposed_problems_are_bound(bound):
+    for seed in range(20):
+        test_woven_classes_have_the_bits_of_the_general_way(seed, bound)
+    assert bound.calls >= 30
 
 
 def test_most_blocks_are_bound(bound):

@@ -16,23 +16,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sash import little
-from sash.arrays.numpy_ import Array, packed, readable
+from sash.arrays.numpy_ import Array, lies_well, packed, readable
+from sash.arrays.weights import Weights
 from sash.little import Call, Windows
 from sash.methods import CHOICES, borders, channels, direct
-from sash.methods.offsets import STRIP, Kernel, last_axis, settled_sum, shares_rows, shares_samples, tabulated
-from sash.planning import choose
+from sash.methods.offsets import STRIP, Kernel, last_axis, plain, settled_sum, shares_rows, shares_samples, tabulated
+from sash.methods.phases import offsets
+from sash.planning import ALONE, choose
 from sash.problem import Box, Problem
 from sash.tiles import share
+
+Made = Callable[[Array, Kernel, Array, Any], None]
+"""made(x, kernel, y, cval), x and y flat, writes a block of y."""
 
 TABLES = 1 << 16
 """Entries of all tables of a problem, at most: rows of its blocks."""
 
 
+WOVEN = 1 << 17
+"""Results of a transposed problem that are made class by class before they are woven: caches hold them."""
+
+
 class Bound(NamedTuple):
-    """`call(x, kernel, y, cval, bias)` writes y, to which `bias` is added, if any; where not `banked`, it looks at `kernel.w` and `kernel.v` alone."""
+    """`call(x, prepared(weights), y, cval, bias)` writes y, to which `bias` is added, if any."""
 
     call: Call
-    banked: bool
+    prepared: Callable[[Weights], Any]
 
 
 @lru_cache(maxsize=1024)
@@ -47,29 +56,36 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
         return None
     if little.takes(problem) and plan.boxes:
         return None
-    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers)
+    crew = workers if problem.upsampled and plan.seconds > ALONE else plan.workers  # classes are made together, not one by one
+    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), crew)
 
 
 @lru_cache(maxsize=1024)
 def settle(problem: Problem, boxes: tuple[Box, ...], workers: int) -> Bound | None:
     """The same for these blocks, whatever it was that chose them."""
     if little.takes(problem):
-        return Bound(*little.bound(problem))
-    if problem.upsampled or not readable(np.dtype(problem.source), problem.dtype):
+        made, banked = little.bound(problem)
+        return Bound(made, lambda weights: direct.prepare(problem, weights, None) if banked else plain(problem, weights))
+    if not readable(np.dtype(problem.source), problem.dtype) or sum([prod([p - o for o, p in box[:-1]]) for box in boxes]) > TABLES:
         return None
-    if sum([prod([p - o for o, p in box[:-1]]) for box in boxes]) > TABLES:
-        return None
-    found = [_block(problem, box) for box in boxes]
+    if problem.upsampled:
+        phases = [(phases, part) for phases, part in problem.phases() if part is not None]
+        found = _woven(problem)
+    else:
+        found = [_block(problem, box) for box in boxes]
     blocks: list[Call] = [block for block in found if block is not None]
-    if len(blocks) < len(boxes):
+    if len(blocks) < len(found):
         return None
-    if len(blocks) == 1:
-        return Bound(blocks[0], True)
 
-    def call(x: Array, kernel: Kernel, y: Array, cval: Any, bias: Array | None) -> None:
-        share(lambda block: block(x, kernel, y, cval, bias), blocks, workers)
+    def call(x: Array, kernel: Any, y: Array, cval: Any, bias: Array | None) -> None:
+        if len(blocks) == 1:
+            blocks[0](x, kernel, y, cval, bias)
+        else:
+            share(lambda block: block(x, kernel, y, cval, bias), blocks, workers)
 
-    return Bound(call, True)
+    if problem.upsampled:
+        return Bound(call, lambda weights: {at: direct.prepare(part, weights.phase(at), None) for at, part in phases})
+    return Bound(call, lambda weights: direct.prepare(problem, weights, None))
 
 
 @lru_cache(maxsize=256)
@@ -81,16 +97,10 @@ def windows(problem: Problem, method: str) -> Windows | None:
 
 
 def _block(problem: Problem, box: Box) -> Call | None:
-    """How one block is made, of which each axis reads one forward run of samples; None: it needs more than kernels do."""
-    runs, part = problem.part(box)
-    if not all([len(r) == 1 and r[0].step == 1 and r[0].first >= 0 for r in runs]):
-        return None
-    (image, _), *places = box
-    steps = packed((1, problem.inputs, *[a.n for a in problem.axes]), 1)
+    """How one block is made; None: it needs more than kernels do."""
     goals = packed((1, problem.outputs, *problem.out), 1)
-    first = image * steps[0] + sum([r[0].first * step for r, step in zip(runs, steps[2:], strict=True)])
-    goal = image * goals[0] + sum([o * step for (o, _), step in zip(places, goals[2:], strict=True)])
-    made, where = _made(part, steps, first, goals, goal), (slice(*box[0]), slice(None), *[slice(o, p) for o, p in places])
+    goal = sum([o * step for (o, _), step in zip(box, (goals[0], *goals[2:]), strict=True)])
+    made, where = _piece(problem, box, goals, goal), (slice(*box[0]), slice(None), *[slice(o, p) for o, p in box[1:]])
     if made is None:
         return None
 
@@ -103,9 +113,70 @@ def _block(problem: Problem, box: Box) -> Call | None:
     return call
 
 
-def _made(
-    part: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int
-) -> Callable[[Array, Kernel, Array, Any], None] | None:
+def _woven(problem: Problem) -> list[Call | None]:
+    """How the blocks of a transposed problem are made: the classes of a row side by side, then one sample of each in turn."""
+    steps, count = packed((1, problem.outputs, *problem.out), 1), len(problem.axes[-1].phases())
+    every = problem.phases()
+    found: list[Call | None] = []
+    for first in range(0, len(every), count):
+        classes = every[first : first + count]  # of the last axis, all else alike
+        *lead, _ = classes[0][0]
+        out = [-(-(a.out - p.first) // p.step) for a, p in zip(problem.axes, lead, strict=False)]
+        tile = [problem.batch, *out]
+        while prod(tile) * problem.outputs * problem.out[-1] > WOVEN and max(tile) > 1:
+            i = tile.index(max(tile))
+            tile[i] = -(-tile[i] // 2)
+        goals = (steps[0], steps[1], *[p.step * step for p, step in zip(lead, steps[2:], strict=False)])
+        start = sum([p.first * step for p, step in zip(lead, steps[2:], strict=False)])
+        whole = ((0, problem.batch), *[(0, n) for n in out])
+        for box in problem.grid(tuple(tile), whole):
+            goal = start + sum([o * step for (o, _), step in zip(box, (goals[0], *goals[2:]), strict=True)])
+            found.append(_weft(problem, classes, box, goals, goal))
+    return found
+
+
+def _weft(problem: Problem, classes: Any, box: Box, goals: tuple[int, ...], goal: int) -> Call | None:
+    """One block of rows, `goals` apart in y from `goal` on."""
+    from sash.kernels.cpu.weave import woven
+
+    counts = np.array([-(-(problem.out[-1] - at[-1].first) // at[-1].step) for at, _ in classes])
+    shape = (box[0][1] - box[0][0], problem.outputs, *[p - o for o, p in box[1:]])
+    rows, ways, kind = prod(shape), (0,) * len(classes), np.dtype(problem.result)
+    size, to = rows * int(counts[0]), offsets(list(zip(shape, goals, strict=True))) + goal
+    made = [
+        None if part is None else (at, _piece(part, (*box, (0, n)), packed((*shape, n), 1), c * size))
+        for c, (n, (at, part)) in enumerate(zip(counts.tolist(), classes, strict=True))
+    ]
+    if any([one is not None and one[1] is None for one in made]):
+        return None
+
+    def call(x: Array, kernels: Any, y: Array, cval: Any, bias: Array | None) -> None:
+        t = np.empty(len(ways) * size, kind)
+        for c, one in enumerate(made):
+            if one is None:
+                t[c * size : (c + 1) * size] = 0
+            else:
+                one[1](x.reshape(-1), kernels[one[0]], t, cval)  # type: ignore[misc]
+        if bias is not None:
+            with np.errstate(all="ignore"):
+                for c, n in enumerate(counts.tolist()):
+                    t[c * size : c * size + rows * n].reshape(*shape, n)[...] += bias
+        woven(t, size, counts, y.reshape(-1), to, ways)
+
+    return call
+
+
+def _piece(problem: Problem, box: Box, goals: tuple[int, ...], goal: int) -> Made | None:
+    """How a block is made whose results lie `goals` apart from `goal` on, if each axis reads one forward run of samples."""
+    runs, part = problem.part(box)
+    if not all([len(r) == 1 and r[0].step == 1 and r[0].first >= 0 for r in runs]):
+        return None
+    steps = packed((1, problem.inputs, *[a.n for a in problem.axes]), 1)
+    first = sum([at * step for at, step in zip((box[0][0], *[r[0].first for r in runs]), (steps[0], *steps[2:]), strict=True)])
+    return _made(part, steps, first, goals, goal)
+
+
+def _made(part: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Made | None:
     """A kernel or two for flat x, whose samples lie `steps` apart from `first` on, and flat y, the same with `goals`."""
     from sash.kernels.cpu import bank
 
@@ -113,9 +184,12 @@ def _made(
     if bordered and channels.apart(part):
         slide = channels.settled(part, steps, first, goals, goal)
         return lambda x, kernel, y, cval: slide(x, kernel.w, y, cval)
-    plain = part.axes[last].stride == 1 and all([a.plain for a in part.axes])
-    if plain:
-        shape, lies = (part.batch, part.inputs, *[a.stop - a.start for a in part.axes]), steps
+    out, cut = (part.batch, part.outputs, *part.out), (part.batch, part.inputs, *[a.stop - a.start for a in part.axes])
+    in_place = part.axes[last].stride == 1 and all([a.plain for a in part.axes]) and lies_well(cut, steps, 1, last + 2)
+    if not lies_well(out, goals, 1, last + 2):  # a row of results ends before the next begins
+        return None
+    if in_place:
+        shape, lies = cut, steps
         first += sum([a.start * step for a, step in zip(part.axes, steps[2:], strict=True)])
     elif bordered:
         enter, shape, lies = borders.settled(part, steps, first)
@@ -123,9 +197,8 @@ def _made(
     else:
         return None
     shares = part.dtype != "int64" and not shares_samples(part) and shares_rows(part.axes) and part.out[last] >= STRIP
-    out = (part.batch, part.outputs, *part.out)
     t = tabulated(part.axes, part.groups, shares, shape, lies, out, goals)
     made = settled_sum(part, t._replace(at=t.at + first, to=t.to + goal), shares_samples(part) and t.n >= bank.NARROW)
-    if plain:
+    if in_place:
         return lambda x, kernel, y, cval: made(x, kernel, y)
     return lambda x, kernel, y, cval: made(enter(x, cval), kernel, y)

@@ -15,8 +15,6 @@ from sash.arrays.weights import Weights
 from sash.bound import bind
 from sash.errors import ArgumentError, MemoryLimit, unknown
 from sash.methods import CHOICES, names
-from sash.methods.direct import prepare
-from sash.methods.offsets import plain
 from sash.planning import choose
 from sash.plans import Plan
 from sash.problem import Problem
@@ -57,9 +55,8 @@ def at_once(problem: Problem, x: Array, weights: Weights, y: Array, cval: float,
     bound = bind(problem, method, max_memory, workers())
     if bound is None or not _lie_well(problem, x, y, weights):
         return False
-    kernel = prepare(problem, weights, None) if bound.banked else plain(problem, weights)
     bias = None if weights.bias is None else weights.bias.reshape(-1, *[1] * len(problem.axes))
-    bound.call(x, kernel, y, cval, bias)
+    bound.call(x, bound.prepared(weights), y, cval, bias)
     return True
 
 
