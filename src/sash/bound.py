@@ -19,10 +19,11 @@ from sash import little
 from sash.arrays.numpy_ import Array, lies_well, packed, readable
 from sash.arrays.weights import Weights
 from sash.little import Call, Windows
+from sash.machine import machine
 from sash.methods import CHOICES, borders, channels, direct
 from sash.methods.offsets import STRIP, Kernel, last_axis, plain, settled_sum, shares_rows, shares_samples, tabulated
 from sash.methods.phases import offsets
-from sash.planning import ALONE, choose
+from sash.planning import choose
 from sash.problem import Box, Problem
 from sash.tiles import share
 
@@ -31,10 +32,6 @@ Made = Callable[[Array, Kernel, Array, Any], None]
 
 TABLES = 1 << 16
 """Entries of all tables of a problem, at most: rows of its blocks."""
-
-
-WOVEN = 1 << 17
-"""Results of a transposed problem that are made class by class before they are woven: caches hold them."""
 
 
 class Bound(NamedTuple):
@@ -56,13 +53,13 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
         return None
     if little.takes(problem) and plan.boxes:
         return None
-    crew = workers if problem.upsampled and plan.seconds > ALONE else plan.workers  # classes are made together, not one by one
-    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), crew)
+    held = direct.woven(problem, float("inf") if max_memory is None else max_memory, machine().cores)
+    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, held)
 
 
 @lru_cache(maxsize=1024)
-def settle(problem: Problem, boxes: tuple[Box, ...], workers: int) -> Bound | None:
-    """The same for these blocks, whatever it was that chose them."""
+def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, held: int) -> Bound | None:
+    """The same for these blocks, whatever it was that chose them; a thread holds so many results of a transposed problem."""
     if little.takes(problem):
         made, banked = little.bound(problem)
         return Bound(made, lambda weights: direct.prepare(problem, weights, None) if banked else plain(problem, weights))
@@ -70,7 +67,7 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int) -> Bound | No
         return None
     if problem.upsampled:
         phases = [(phases, part) for phases, part in problem.phases() if part is not None]
-        found = _woven(problem)
+        found = _woven(problem, held)
     else:
         found = [_block(problem, box) for box in boxes]
     blocks: list[Call] = [block for block in found if block is not None]
@@ -113,7 +110,7 @@ def _block(problem: Problem, box: Box) -> Call | None:
     return call
 
 
-def _woven(problem: Problem) -> list[Call | None]:
+def _woven(problem: Problem, held: int) -> list[Call | None]:
     """How the blocks of a transposed problem are made: the classes of a row side by side, then one sample of each in turn."""
     steps, count = packed((1, problem.outputs, *problem.out), 1), len(problem.axes[-1].phases())
     every = problem.phases()
@@ -123,7 +120,7 @@ def _woven(problem: Problem) -> list[Call | None]:
         *lead, _ = classes[0][0]
         out = [-(-(a.out - p.first) // p.step) for a, p in zip(problem.axes, lead, strict=False)]
         tile = [problem.batch, *out]
-        while prod(tile) * problem.outputs * problem.out[-1] > WOVEN and max(tile) > 1:
+        while prod(tile) * problem.outputs * problem.out[-1] > held and max(tile) > 1:
             i = tile.index(max(tile))
             tile[i] = -(-tile[i] // 2)
         goals = (steps[0], steps[1], *[p.step * step for p, step in zip(lead, steps[2:], strict=False)])

@@ -9,12 +9,15 @@ from functools import lru_cache
 
 from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, machine
-from sash.methods import CHOICES, METHODS, Cost, Method, named
+from sash.methods import CHOICES, METHODS, Cost, Method, direct, named
 from sash.plans import Candidate, Plan, describe, size
 from sash.problem import Box, Problem
 
 ALONE = 3e-4
 """Seconds of work below which handing blocks to other threads costs more than it gains."""
+
+APART = 2
+"""Samples of a copy that take as long as one result that is written beside others of another class."""
 
 NEAR = 4.0
 """A method that is predicted to take at most so many times the best prediction may be the fastest all the same."""
@@ -86,7 +89,7 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
     else:
         crew = 1
     scratch = cost.shared + crew * cost.scratch
-    over = f"needs {size(scratch)} of scratch, more than max_memory={size(limit)}" if scratch > limit else ""
+    over = _over(scratch, limit) if scratch > limit else ""
     return Candidate(method.NAME, seconds, scratch, crew, over, cost)
 
 
@@ -98,8 +101,27 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
         return unable
     seconds, scratch = sum([c.seconds for c in asked]), max([c.scratch for c in asked], default=0)
     crew, refusal = max([c.workers for c in asked], default=1), next((c.refusal for c in asked if c.refusal), "")
+    if method.NAME == direct.NAME:  # blocks of all classes are shared, and what is woven is held (see `bound`)
+        work: dict[str, float] = {"direct.block": 0}
+        for c in asked:
+            for name, amount in c.cost.work.items():  # type: ignore[union-attr]
+                work[name] = work.get(name, 0) + amount
+        held = direct.woven(problem, limit, here.cores)
+        work["direct.block"] += problem.results // held * len(problem.axes[-1].phases())
+        work["copy.sample"] = work.get("copy.sample", 0) + problem.results
+        alone, crew = here.seconds(work), workers if limit == float("inf") else crew
+        together = here.shared(work, crew, 1.0) if crew > 1 and alone > ALONE else alone
+        seconds, crew = (together, crew) if together < alone else (alone, 1)
+        scratch += held * problem.itemsize * crew
+        refusal = refusal or (_over(scratch, limit) if scratch > limit else "")
+    elif problem.axes[-1].upsample > 1:  # results of a class stand apart
+        seconds += problem.results * APART * here.rates["copy.sample"]
     tile = (problem.batch, *problem.out)
     return Candidate(method.NAME, seconds, scratch, crew, refusal, Cost({}, scratch, 0, tile, f"{len(asked)} phases"))
+
+
+def _over(scratch: int, limit: float) -> str:
+    return f"needs {size(scratch)} of scratch, more than max_memory={size(limit)}"
 
 
 def _reason(best: Candidate, willing: list[Candidate], candidates: tuple[Candidate, ...]) -> str:

@@ -60,6 +60,9 @@ SMALL = 1 << 14
 BOUND = 1 << 14
 """Samples, and results, of a problem that is bound to its shapes are fewer: its tables take memory, and its loop the time."""
 
+WOVEN = 1 << 17
+"""Results of a transposed problem that are made class by class before they are woven: caches hold them."""
+
 LIGHT, FEW = 1 << 19, 1 << 22
 """... and of fewer terms than FEW those below LIGHT: a copy of x takes less time than blocks along its ends (300² by 3²
 with padding: 440 us, then 120; 500²: 440, then 230)."""
@@ -163,6 +166,12 @@ def one_pass(problem: Problem) -> bool:
     """Sums are not made of pieces, and kernels write the result as it is stored."""
     whole = problem.taps <= CHUNK[problem.elementwise] or problem.dtype == "int64"
     return whole and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0)
+
+
+def woven(problem: Problem, limit: float, cores: int) -> int:
+    """Results of a transposed problem that each thread makes class by class before it weaves them."""
+    most = WOVEN if limit == float("inf") else min(WOVEN, int(limit) // (4 * cores * problem.itemsize))
+    return min(max(most, problem.outputs * problem.out[-1]), problem.results)
 
 
 def binds(problem: Problem) -> bool:
