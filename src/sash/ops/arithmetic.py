@@ -32,6 +32,10 @@ SHORT = 64
 
 TALLEST = float(np.finfo(np.float32).max)
 
+ELIMINATED, LEAST = 1 << 20, 4
+"""Taps times terms up to which more terms are looked for, and the terms that always are: looking for 127 in 255² took 25 ms,
+and transforms by such a kernel four."""
+
 WORTH_MEASURING = 1 << 24
 """Terms from which on `separable="auto"` measures a kernel's rank (the measurement takes well under a millisecond)."""
 
@@ -113,7 +117,7 @@ def _factored(problem: Problem, kernel: Weights, how: How, exact: bool) -> Probl
     if not long:
         return problem
     wanted = how.separable is True or how.method == "separable"
-    most = dense.size if wanted else dense.size // sum(dense.shape[i] for i in long)
+    most = dense.size if wanted else min(dense.size // sum(dense.shape[i] for i in long), max(ELIMINATED // dense.size, LEAST))
     terms = factors(dense.squeeze(), problem.dtype, exact, most)
     if terms is None:
         return problem

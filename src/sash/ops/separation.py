@@ -158,11 +158,20 @@ def _few_crosses(matrix: Array, most: int, eps: float) -> bool:
 
     Source: Bebendorf 2000, doi:10.1007/PL00005410 (adaptive cross approximation, full pivoting).
     """
-    rest = matrix.copy()
     mass = float(np.abs(matrix).sum())
+    rows, columns = [np.linspace(0, n - 1, min(2 * most, n)).astype(int) for n in matrix.shape]
+    some = matrix[np.ix_(rows, columns)]
+    if 4 * some.size < matrix.size and not _left_by(some, most, eps * mass):  # a part has no more terms than the whole
+        return False
+    return _left_by(matrix, most, eps * mass)
+
+
+def _left_by(matrix: Array, most: int, least: float) -> bool:
+    """Whether what `most` pivots leave of a matrix is next to nothing."""
+    rest = matrix.copy()
     for _ in range(min(most, *matrix.shape)):
         i, j = np.unravel_index(np.abs(rest).argmax(), rest.shape)
         if rest[i, j] == 0:
             return True
         rest -= np.multiply.outer(rest[:, j] / rest[i, j], rest[i])
-    return float(np.abs(rest).sum()) <= eps * max(mass, 0.0) * 4
+    return float(np.abs(rest).sum()) <= least * 4
