@@ -2,7 +2,7 @@
 
     x (N, C, *S)   y (N, O, *out), both contiguous   kernel: as `direct` prepares it
 Between two kernels a thread holds Python's lock, and others wait for it: bound, a block takes a tenth of the time there that
-it takes otherwise (3 -> 16 channels of 224², two threads: 0.93 ms, then 0.45).  The sums and their order are those of
+it takes otherwise (3 -> 16 channels of 224², two threads: 0.93 ms, then 0.62).  The sums and their order are those of
 `direct`.   Imports: little, planning, tiles, methods, kernels, arrays.
 """
 
@@ -30,7 +30,7 @@ from sash.tiles import share
 Made = Callable[[Array, Kernel, Array, Any], None]
 """made(x, kernel, y, cval), x and y flat, writes a block of y."""
 
-TABLES = 1 << 16
+TABLES = 1 << 15
 """Entries of all tables of a problem, at most: rows of its blocks."""
 
 
@@ -41,7 +41,7 @@ class Bound(NamedTuple):
     prepared: Callable[[Weights], Any]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def bind(problem: Problem, method: str, max_memory: int | None, workers: int) -> Bound | None:
     """The problem on contiguous arrays of its types, with nothing left to settle; None where another way may be taken."""
     if method not in CHOICES[:1] and method != direct.NAME:
@@ -57,7 +57,7 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
     return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, held)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, held: int) -> Bound | None:
     """The same for these blocks, whatever it was that chose them; a thread holds so many results of a transposed problem."""
     if little.takes(problem):
