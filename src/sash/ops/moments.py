@@ -47,6 +47,9 @@ the largest for sums of products, and eps times its square for sums of squares u
 SAMPLES = 4096
 """Samples of a block that its centre and its typical size are taken from."""
 
+TRIED = 1 << 16
+"""Shapes of blocks that are compared, at most."""
+
 ROW = 64
 """Samples that a row takes as long as, beside its own."""
 
@@ -67,6 +70,8 @@ def worth_expanding(problem: Problem, method: str) -> bool:
         return bool(named(method).refuses(problem))
     cores = machine().cores  # not `workers()`: fewer threads must give the same bits
     tile, rest, boxes = _cut(problem, None)
+    if not boxes:
+        return False
     crew, turns = _turns(problem, len(boxes), _crew(problem, tile, None, cores))
     block = choose(_filled(problem.part(boxes[0])[1]), "auto", rest, cores if crew == 1 else 1)
     passes = problem.reads(tile) * PASSES * machine().rates["copy.sample"]
@@ -235,17 +240,20 @@ def _blocks(problem: Problem, max_memory: int | None) -> tuple[tuple[int, ...], 
 def _tile(problem: Problem, room: float) -> tuple[int, ...]:
     """The block whose arrays fit that reads the fewest samples again for its neighbours, a row counted as so many more;
     the smallest, where none fits."""
+    if not problem.results:
+        return (1, *problem.out)
     choices = [_parts(n) for n in problem.out]
+    while prod([len(parts) for parts in choices]) > TRIED:
+        i = max(range(len(choices)), key=lambda i: len(choices[i]))
+        choices[i] = np.union1d(choices[i][::2], choices[i][-1:])[::-1]
     grid = np.ix_(*choices)
-    reads = problem.inputs * prod([(n - 1) * a.stride + a.reach for n, a in zip(grid, problem.axes, strict=True)], start=np.float64(1))
+    spans = [(n - 1) * a.stride + a.reach for n, a in zip(grid, problem.axes, strict=True)]
+    reads = problem.inputs * prod(spans, start=np.float64(1))
     counts = prod([-(-a.out // n) for n, a in zip(grid, problem.axes, strict=True)], start=np.float64(1))
     held = _bytes(problem, reads, prod(grid, start=np.float64(1)))
-    worth = (
-        np.where(held <= room, reads * counts * (1 + ROW / ((grid[-1] - 1) * problem.axes[-1].stride + problem.axes[-1].reach)), np.inf)
-        if (held <= room).any()
-        else held
-    )
-    best = np.unravel_index(np.argmin(worth), worth.shape)
+    rows = reads * counts * (1 + ROW / spans[-1])
+    fits = held <= room
+    best = np.unravel_index(np.argmin(np.where(fits, rows, np.inf) if fits.any() else held), held.shape)
     return (1, *[int(sizes[i]) for sizes, i in zip(choices, best, strict=True)])
 
 
