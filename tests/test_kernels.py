@@ -17,6 +17,7 @@ from sash.kernels.cpu.ends import ends
 from sash.kernels.cpu.rows import column, rows
 from sash.kernels.cpu.split import split
 from sash.kernels.cpu.taps import taps
+from sash.kernels.cpu.weave import woven
 
 TYPES = ["float32", "float64", "int64"]
 OPS = [0, 1, 2, 3, 4]
@@ -310,3 +311,19 @@ def test_rows_are_dealt_out_to_phases(kind, s):
         for t in range(n):
             np.testing.assert_array_equal(y[:, t % s, t // s], x.reshape(5, n + 3)[:, t])
         assert (y.reshape(5, -1) == 777).sum() == 5 * (s * length - n)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("more", [0, 1])
+def test_classes_are_woven_one_sample_of_each_in_turn(classes, more):
+    more = min(more, classes - 1)
+    counts = np.array([6] * more + [5] * (classes - more))
+    rows, out = 9, int(counts.sum())
+    wanted = np.random.default_rng(1).standard_normal((rows, out)).astype(np.float32)
+    apart = np.zeros((classes, rows * counts[0]), np.float32)
+    for c, n in enumerate(counts):
+        apart[c, : rows * n] = wanted[:, c::classes].reshape(-1)
+    found = np.full((rows, out + 3), np.nan, np.float32)
+    woven(apart.reshape(-1), apart.shape[1], counts, found.reshape(-1), np.arange(rows) * (out + 3), (0,) * classes)
+    np.testing.assert_array_equal(found[:, :out], wanted)
+    assert np.isnan(found[:, out:]).all()

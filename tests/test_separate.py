@@ -8,6 +8,7 @@ import pytest
 import oracle
 import sash
 import tolerance
+from sash.ops import separation
 
 
 def outer(*vectors):
@@ -146,3 +147,13 @@ def test_bad_kernels_of_separable_filter_are_refused():
         with pytest.raises(sash.SashError) as caught:
             sash.separable_filter(x, kernels)
         assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_large_kernels_of_few_terms_are_found_and_others_given_up_early(monkeypatch):
+    rng = np.random.default_rng(3)
+    few = sum(np.multiply.outer(*rng.standard_normal((2, 255))) for _ in range(3))
+    assert len(separation.factors(few, "float64", False, 16)) == 3
+    looked, left = [], separation._left_by
+    monkeypatch.setattr(separation, "_left_by", lambda part, *told: looked.append(part.size) or left(part, *told))
+    assert separation.factors(rng.standard_normal((255, 255)), "float64", False, 16) is None
+    assert looked == [32 * 32]

@@ -12,12 +12,12 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-from sash.arrays.numpy_ import Array, flat, index, lies_well, packed, readable
+from sash.arrays.numpy_ import Array, flat, index, lies_well, packed, readable, steps
 from sash.axis import Axis
 from sash.methods.offsets import last_axis
 from sash.methods.phases import SHUFFLED, offsets, used
-from sash.problem import Problem
 
 BORDER, UNREAD = -1, -2
 """In place of the offset of a row: it is all border, or no tap reads it."""
@@ -46,22 +46,21 @@ def suits(axes: tuple[Axis, ...]) -> bool:
 
 def tile(x: Array, axes: tuple[Axis, ...], dtype: str, cval: float) -> Array:
     """The extension of x, which `takes`, on [start, stop) of every axis."""
-    from sash.kernels.cpu.border import border
-
-    f = frame(axes, x.shape[:2], tuple([s // x.itemsize for s in x.strides]))
-    found = np.empty(f.laid, dtype)
-    border(flat(x), found.reshape(-1), f.at, f.row, f.to, f.down, f.lead, f.n, axes[-1].stride, f.laid[-1], cval)
-    return np.moveaxis(found, f.channels, 1)
+    made, shape, lies = settled(axes, x.shape[:2], dtype, steps(x), 0)
+    found = made(flat(x), cval)
+    return as_strided(found, shape, [step * found.itemsize for step in lies])
 
 
-def settled(problem: Problem, steps: tuple[int, ...], first: int) -> tuple[Callable[[Array, Any], Array], tuple[int, ...], tuple[int, ...]]:
+def settled(
+    axes: tuple[Axis, ...], images: tuple[int, ...], dtype: str, steps: tuple[int, ...], first: int
+) -> tuple[Callable[[Array, Any], Array], tuple[int, ...], tuple[int, ...]]:
     """`tile` with everything settled but its operands: tile(x, cval), flat, and the shape and the steps that lie in it.
 
-    x is flat; the problem's samples lie `steps` apart in it, from `first` on.
+    x is flat; so many images and channels lie `steps` apart in it, from `first` on.
     """
     from sash.kernels.cpu.border import bordered, lanes
 
-    f, stride, kind = frame(problem.axes, (problem.batch, problem.inputs), steps), problem.axes[-1].stride, np.dtype(problem.dtype)
+    f, stride, kind = frame(axes, images, steps), axes[-1].stride, np.dtype(dtype)
     where = (f.at + first, f.row, f.to, f.down, f.lead, f.n, f.laid[-1])
     ways, size = (lanes(kind.itemsize, f.lead, f.n, stride), (0,) * stride), prod(f.laid)
 

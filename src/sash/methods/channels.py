@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, flat, lies_well, packed, storable
+from sash.arrays.numpy_ import Array, flat, lies_well, packed, steps, storable
 from sash.axis import Axis
 from sash.methods import borders
 from sash.methods.offsets import Tables, tables
@@ -39,12 +39,7 @@ def takes(problem: Problem, x: Array, y: Array) -> bool:
 
 def slide(problem: Problem, x: Array, w: Array, y: Array, cval: float) -> None:
     """Write y."""
-    from sash.kernels.cpu.channels import channels
-
-    t = _turns(problem.axes, np.dtype(problem.dtype).itemsize, x.shape[:2], x.strides, x.itemsize, y.shape[2:], y.strides, y.itemsize)
-    room = np.empty(prod(t.frame.laid), problem.dtype)
-    frame = (t.frame.row, t.frame.down, t.frame.lead, t.frame.n, t.frame.laid[-1])
-    channels(flat(x), room, w, flat(y), t.at, t.goal, frame, cval, problem.axes[-1].stride, t.tables)
+    settled(problem, steps(x), 0, steps(y), 0)(flat(x), w, flat(y), cval)
 
 
 def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Callable[..., None]:
@@ -55,7 +50,7 @@ def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[i
     from sash.kernels.cpu.channels import channels
 
     item, images = np.dtype(problem.dtype).itemsize, (problem.batch, problem.inputs)
-    t = _turns(problem.axes, item, images, steps, 1, problem.out, goals, 1)
+    t = _turns(problem.axes, item, images, steps, goals)
     where, frame = (t.at + first, t.goal + goal), (t.frame.row, t.frame.down, t.frame.lead, t.frame.n, t.frame.laid[-1])
     size, stride = prod(t.frame.laid), problem.axes[-1].stride
 
@@ -75,20 +70,9 @@ class _Turns(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _turns(
-    axes: tuple[Axis, ...],
-    item: int,
-    images: tuple[int, ...],
-    strides: tuple[int, ...],
-    read: int,
-    out: tuple[int, ...],
-    goals: tuple[int, ...],
-    stored: int,
-) -> _Turns:
-    f = borders.frame(axes, (1, 1), tuple([s // read for s in strides]))
+def _turns(axes: tuple[Axis, ...], item: int, images: tuple[int, ...], steps: tuple[int, ...], goals: tuple[int, ...]) -> _Turns:
+    f = borders.frame(axes, (1, 1), steps)
     shape = (1, 1, *f.laid[1 : f.channels], *f.laid[f.channels + 1 :])
-    t = tables(axes, 1, True, True, item, shape, packed(shape, item), (1, 1, *out), goals, stored)
-    at, goal = (
-        offsets([(n, s // size) for n, s in zip(images, steps, strict=False)]) for steps, size in ((strides, read), (goals, stored))
-    )
+    t = tables(axes, 1, True, True, item, shape, packed(shape, item), (1, 1, *[a.out for a in axes]), goals, 1)
+    at, goal = (offsets(list(zip(images, apart, strict=False))) for apart in (steps, goals))
     return _Turns(at + f.at[0], goal, f, t)

@@ -75,6 +75,8 @@ def banks(problem: Problem, w: Array) -> tuple[Array, ...]:
 
 def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array, dealt: bool = False) -> None:
     """Write y from a tile that holds the extension of x, by phases if `dealt`; only sizes, strides and dilations are read."""
+    from sash.kernels.cpu import bank
+
     w = kernel.w
     most = CHUNK[problem.elementwise]
     long = w.shape[1] > most and w.dtype != np.int64
@@ -89,12 +91,14 @@ def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array, dealt: bool =
         tile = phases(tile, problem.axes, how.last, w.dtype)
     t = how.tables or tabulated(*how.geometry)
     source, goal = flat(tile), flat(target)
+    banked = len(kernel.banks) > 0 and t.n >= bank.NARROW
     if not long:
-        _sum(problem, source, kernel, t, goal)
+        settled_sum(problem, t, banked)(source, kernel, goal)
     else:
         rest, piece = np.zeros_like(goal), np.empty_like(goal)
         for i in range(0, w.shape[1], most):
-            _sum(problem, source, kernel.piece(i, most), t._replace(off=t.off[i : i + most]), piece if i else goal)
+            some = settled_sum(problem, t._replace(off=t.off[i : i + most]), banked)
+            some(source, kernel.piece(i, most), piece if i else goal)
             if i:
                 add_exactly(goal, piece, rest)
         goal += rest
@@ -102,30 +106,8 @@ def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array, dealt: bool =
         give(target, y)
 
 
-def _sum(problem: Problem, x: Array, kernel: Kernel, t: Tables, y: Array) -> None:
-    """One running sum for every output, by the kernel that loads least."""
-    from sash.kernels.cpu import bank, couples
-    from sash.kernels.cpu.rows import rows
-    from sash.kernels.cpu.taps import taps
-
-    w, v, op = kernel.w, kernel.v, REDUCTIONS.index(problem.reduce)
-    if kernel.banks and t.n >= bank.NARROW:
-        heads = bank.heads(len(t.step), problem.groups, w.itemsize)
-        each, pitch = len(t.step) // problem.groups, int(t.step[1])
-        bank.bank(x, kernel.banks[0], y, t.at, t.to, t.base[heads], t.step[heads], t.off, each, pitch, t.n)
-        return
-    if v is None:
-        v, op = (_ONES[w.dtype.char], op + 2) if op else (w, op)
-    if op == COUPLED and couples.available() and pairs(problem):
-        couples.settled(w.itemsize, t)(x, w.reshape(-1), v, y)
-    elif t.m:
-        rows(x, w, v, y, t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d, 0, op)
-    else:
-        taps(x, w, v, y, t.at, t.to, t.base, t.step, t.off, t.n, 0, op)
-
-
 def settled_sum(problem: Problem, t: Tables, banked: bool) -> Callable[[Array, Kernel, Array], None]:
-    """`_sum` with everything settled but its operands; `banked`: by `Kernel.banks`."""
+    """One running sum for every output, by the kernel that loads least: sum(x, kernel, y), x and y flat; `banked`: by `Kernel.banks`."""
     from sash.kernels.cpu import bank, couples
     from sash.kernels.cpu.rows import settled
 
@@ -134,19 +116,19 @@ def settled_sum(problem: Problem, t: Tables, banked: bool) -> Callable[[Array, K
         heads = bank.heads(len(t.step), problem.groups, item)
         where = (t.at, t.to, t.base[heads], t.step[heads], t.off, len(t.step) // problem.groups, int(t.step[1]), t.n)
         return lambda x, kernel, y: bank.bank(x, kernel.banks[0], y, *where)
-    weighted, plain = [settled(item, t, kind) for kind in (op, op + 2 if op else op)]
-    if op + 2 == COUPLED and couples.available() and pairs(problem):
-        plain = couples.settled(item, t)
-    one = np.ones(1, problem.dtype)
+    one = _ONES[np.dtype(problem.dtype).char]
+    ready: dict[bool, Callable[[Array, Array, Array, Array], None]] = {}
 
-    def made(x: Array, kernel: Kernel, y: Array) -> None:
+    def total(x: Array, kernel: Kernel, y: Array) -> None:
         w, v = kernel.w.reshape(-1), kernel.v
-        if v is None:
-            plain(x, w, one if op else w, y)
-        else:
-            weighted(x, w, v.reshape(-1), y)
+        plain = v is None
+        if plain not in ready:  # weighed or not is seen at the first call
+            kind = op + 2 if plain and op else op
+            pair = kind == COUPLED and couples.available() and pairs(problem)
+            ready[plain] = couples.settled(item, t) if pair else settled(item, t, kind)
+        ready[plain](x, w, (one if op else w) if v is None else v.reshape(-1), y)
 
-    return made
+    return total
 
 
 class _How(NamedTuple):

@@ -238,7 +238,7 @@ class Again(NamedTuple):
         return np.ascontiguousarray(w.transpose(self.order) if self.order else w, self.compute).reshape(-1)
 
 
-@lru_cache(maxsize=1024, typed=True)
+@lru_cache(maxsize=256, typed=True)
 def again(
     workers: int, shape: tuple[int, ...], x: np.dtype[Any], sizes: tuple[int, ...], kind: np.dtype[Any], rank: int, rounded: Any, *told: Any
 ) -> Again | None:

@@ -64,8 +64,3 @@ def lanes(itemsize: int, lead: int, n: int, s: int) -> tuple[int, ...]:
     """Lanes of the widest vector that the samples of one phase fill (64 channels of 16 x 32², stride 2: 1.5 ms, then 1.0)."""
     count = (n - -lead % s) // s
     return (0,) * min(len(simd.block(itemsize).lanes), 1 << max(count, 1).bit_length() - 1)
-
-
-def border(x: Any, y: Any, at: Any, row: Any, to: Any, down: Any, lead: int, n: int, s: int, length: int, past: float) -> None:
-    """Every place of y, but for rows that are left out."""
-    bordered(x, y, at, row, to, down, lead, n, length, past, lanes(y.itemsize, lead, n, s), (0,) * s)
