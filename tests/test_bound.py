@@ -1,5 +1,6 @@
 """Calls are bound to their shapes: the same bits as the general way, taken where they are meant to be, and forgotten in time."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -291,3 +292,22 @@ def test_new_rates_are_heeded():
     assert all(k.cache_info().currsize for k in kept)
     calibration.forget()
     assert not any(k.cache_info().currsize for k in kept)
+
+
+@pytest.mark.parametrize("limit", [None, 8 << 20])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("inputs", "outputs"), [(8, 8), (64, 2), (2, 64)])
+def test_what_is_woven_is_counted(inputs, outputs, threads, limit):
+    """NumPy tells tracemalloc of its arrays; a plan promises no less than what is held beside the result."""
+    settings = {"stride": 2, "padding": 1, "method": "direct", "max_memory": limit}
+    x, w = np.ones((1, inputs, 160, 160), np.float32), np.ones((inputs, outputs, 4, 4), np.float32)
+    with sash.threads(threads):
+        y = sash.conv_transpose(x, w, **settings)
+        tracemalloc.start()
+        try:
+            sash.conv_transpose(x, w, **settings)
+            held = tracemalloc.get_traced_memory()[1] - y.nbytes
+        finally:
+            tracemalloc.stop()
+        promised = sash.plan("conv_transpose", x.shape, w.shape, **settings).scratch
+    assert 100_000 < held <= promised <= (limit or promised)

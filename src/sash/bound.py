@@ -53,13 +53,14 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
         return None
     if little.takes(problem) and plan.boxes:
         return None
-    held = direct.woven(problem, float("inf") if max_memory is None else max_memory, machine().cores)
-    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, held)
+    limit = float("inf") if max_memory is None else max_memory
+    tile = direct.woven(problem, limit, machine().cores)[0] if problem.upsampled else ()
+    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, tile)
 
 
 @lru_cache(maxsize=256)
-def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, held: int) -> Bound | None:
-    """The same for these blocks, whatever it was that chose them; a thread holds so many results of a transposed problem."""
+def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, tile: tuple[int, ...]) -> Bound | None:
+    """The same for these blocks, whatever it was that chose them; a transposed problem is cut by `tile`."""
     if little.takes(problem):
         made, banked = little.bound(problem)
         return Bound(made, lambda weights: direct.prepare(problem, weights, None) if banked else plain(problem, weights))
@@ -67,7 +68,7 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, held: int) ->
         return None
     if problem.upsampled:
         phases = [(phases, part) for phases, part in problem.phases() if part is not None]
-        found = _woven(problem, held)
+        found = _woven(problem, tile)
     else:
         found = [_block(problem, box) for box in boxes]
     blocks: list[Call] = [block for block in found if block is not None]
@@ -110,7 +111,7 @@ def _block(problem: Problem, box: Box) -> Call | None:
     return call
 
 
-def _woven(problem: Problem, held: int) -> list[Call | None]:
+def _woven(problem: Problem, tile: tuple[int, ...]) -> list[Call | None]:
     """How the blocks of a transposed problem are made: the classes of a row side by side, then one sample of each in turn."""
     steps, count = packed((1, problem.outputs, *problem.out), 1), len(problem.axes[-1].phases())
     every = problem.phases()
@@ -119,14 +120,10 @@ def _woven(problem: Problem, held: int) -> list[Call | None]:
         classes = every[first : first + count]  # of the last axis, all else alike
         *lead, _ = classes[0][0]
         out = [-(-(a.out - p.first) // p.step) for a, p in zip(problem.axes, lead, strict=False)]
-        tile = [problem.batch, *out]
-        while prod(tile) * problem.outputs * problem.out[-1] > held and max(tile) > 1:
-            i = tile.index(max(tile))
-            tile[i] = -(-tile[i] // 2)
         goals = (steps[0], steps[1], *[p.step * step for p, step in zip(lead, steps[2:], strict=False)])
         start = sum([p.first * step for p, step in zip(lead, steps[2:], strict=False)])
         whole = ((0, problem.batch), *[(0, n) for n in out])
-        for box in problem.grid(tuple(tile), whole):
+        for box in problem.grid(tile, whole):
             goal = start + sum([o * step for (o, _), step in zip(box, (goals[0], *goals[2:]), strict=True)])
             found.append(_weft(problem, classes, box, goals, goal))
     return found
@@ -140,20 +137,22 @@ def _weft(problem: Problem, classes: Any, box: Box, goals: tuple[int, ...], goal
     shape = (box[0][1] - box[0][0], problem.outputs, *[p - o for o, p in box[1:]])
     rows, ways, kind = prod(shape), (0,) * len(classes), np.dtype(problem.result)
     size, to = rows * int(counts[0]), offsets(list(zip(shape, goals, strict=True))) + goal
-    made = [
-        None if part is None else (at, _piece(part, (*box, (0, n)), packed((*shape, n), 1), c * size))
-        for c, (n, (at, part)) in enumerate(zip(counts.tolist(), classes, strict=True))
-    ]
-    if any([one is not None and one[1] is None for one in made]):
-        return None
+    zero, made = [], list[tuple[Any, Made]]()
+    for c, (n, (at, part)) in enumerate(zip(counts.tolist(), classes, strict=True)):
+        if part is None:  # no tap meets a sample
+            zero.append(slice(c * size, (c + 1) * size))
+            continue
+        piece = _piece(part, (*box, (0, n)), packed((*shape, n), 1), c * size)
+        if piece is None:
+            return None
+        made.append((at, piece))
 
     def call(x: Array, kernels: Any, y: Array, cval: Any, bias: Array | None) -> None:
         t = np.empty(len(ways) * size, kind)
-        for c, one in enumerate(made):
-            if one is None:
-                t[c * size : (c + 1) * size] = 0
-            else:
-                one[1](x.reshape(-1), kernels[one[0]], t, cval)  # type: ignore[misc]
+        for where in zero:
+            t[where] = 0
+        for at, piece in made:
+            piece(x.reshape(-1), kernels[at], t, cval)
         if bias is not None:
             with np.errstate(all="ignore"):
                 for c, n in enumerate(counts.tolist()):
@@ -189,7 +188,7 @@ def _made(part: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, .
         shape, lies = cut, steps
         first += sum([a.start * step for a, step in zip(part.axes, steps[2:], strict=True)])
     elif bordered:
-        enter, shape, lies = borders.settled(part, steps, first)
+        enter, shape, lies = borders.settled(part.axes, (part.batch, part.inputs), part.dtype, steps, first)
         first = 0
     else:
         return None

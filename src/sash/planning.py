@@ -6,6 +6,7 @@ Plans are made from shapes, types and flags alone, and kept.  Imports: plan, met
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 
 from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, machine
@@ -103,11 +104,12 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
     crew, refusal = max([c.workers for c in asked], default=1), next((c.refusal for c in asked if c.refusal), "")
     if method.NAME == direct.NAME:  # blocks of all classes are shared, and what is woven is held (see `bound`)
         work: dict[str, float] = {"direct.block": 0}
-        for c in asked:
-            for name, amount in c.cost.work.items():  # type: ignore[union-attr]
+        for cost in [c.cost for c in asked if c.cost]:
+            for name, amount in cost.work.items():
                 work[name] = work.get(name, 0) + amount
-        held = direct.woven(problem, limit, here.cores)
-        work["direct.block"] += problem.results // held * len(problem.axes[-1].phases())
+        tile, held = direct.woven(problem, limit, here.cores)
+        blocks = problem.results // max(prod(tile) * problem.outputs * problem.out[-1], 1)
+        work["direct.block"] += blocks * len(problem.axes[-1].phases())
         work["copy.sample"] = work.get("copy.sample", 0) + problem.results
         alone, crew = here.seconds(work), workers if limit == float("inf") else crew
         together = here.shared(work, crew, 1.0) if crew > 1 and alone > ALONE else alone
@@ -116,8 +118,8 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
         refusal = refusal or (_over(scratch, limit) if scratch > limit else "")
     elif problem.axes[-1].upsample > 1:  # results of a class stand apart
         seconds += problem.results * APART * here.rates["copy.sample"]
-    tile = (problem.batch, *problem.out)
-    return Candidate(method.NAME, seconds, scratch, crew, refusal, Cost({}, scratch, 0, tile, f"{len(asked)} phases"))
+    whole = (problem.batch, *problem.out)
+    return Candidate(method.NAME, seconds, scratch, crew, refusal, Cost({}, scratch, 0, whole, f"{len(asked)} phases"))
 
 
 def _over(scratch: int, limit: float) -> str:
