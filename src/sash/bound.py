@@ -18,6 +18,7 @@ import numpy as np
 from sash import little
 from sash.arrays.numpy_ import Array, lies_well, packed, readable
 from sash.arrays.weights import Weights
+from sash.crew import share
 from sash.little import Call, Windows
 from sash.machine import machine
 from sash.methods import CHOICES, borders, channels, direct
@@ -25,7 +26,6 @@ from sash.methods.offsets import STRIP, Kernel, last_axis, plain, settled_sum, s
 from sash.methods.phases import offsets
 from sash.planning import choose
 from sash.problem import Box, Problem
-from sash.tiles import share
 
 Made = Callable[[Array, Kernel, Array, Any], None]
 """made(x, kernel, y, cval), x and y flat, writes a block of y."""

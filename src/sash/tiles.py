@@ -1,35 +1,29 @@
 """Doing the blocks of a plan: cut by `Problem.part`, shared among threads, within the plan's scratch.
 
-    x (N, C, *S)   y (N, O, *out)       Imports: arrays, methods, plan.
+    x (N, C, *S)   y (N, O, *out)       Imports: arrays, crew, methods, plan.
 Which blocks there are never depends on the number of threads, so neither do the bits of the result.
 """
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import index
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sash.arrays import family
 from sash.arrays.numpy_ import Array
 from sash.arrays.weights import Weights
+from sash.crew import share
 from sash.errors import ArgumentError
 from sash.machine import usable_cores
 from sash.methods import named
 from sash.plans import Plan
 from sash.problem import Box
 
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
 _asked: ContextVar[int] = ContextVar("sash.threads", default=0)
-_pools: dict[int, ThreadPoolExecutor] = {}
 
 
 @contextmanager
@@ -104,42 +98,3 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
             block += bias
 
     share(one, plan.boxes, plan.workers)
-
-
-def share(one: Callable[[Any], None], boxes: Sequence[Any], crew: int) -> None:
-    """Call `one` on every box, on `crew` threads of which this is one; the first error stops all and is raised."""
-    left = deque(boxes)
-
-    def drain() -> None:
-        try:
-            while True:
-                try:
-                    box = left.popleft()
-                except IndexError:
-                    return
-                one(box)
-        except BaseException:
-            left.clear()
-            raise
-
-    crew = min(crew, len(boxes))
-    helpers = [_pool(crew - 1).submit(drain) for _ in range(crew - 1)]
-    try:
-        drain()
-    finally:
-        errors = [helper.exception() for helper in helpers]
-    for error in errors:
-        if error:
-            raise error
-
-
-def _pool(size: int) -> ThreadPoolExecutor:
-    if size not in _pools:
-        from concurrent.futures import ThreadPoolExecutor
-
-        _pools[size] = ThreadPoolExecutor(size, thread_name_prefix="sash")
-    return _pools[size]
-
-
-if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads
-    os.register_at_fork(after_in_child=_pools.clear)

@@ -16,13 +16,14 @@ import numpy as np
 from sash.arrays import family
 from sash.arrays.numpy_ import Array, cut, readable, sound
 from sash.arrays.weights import Weights
+from sash.crew import share
 from sash.errors import OverflowRisk
 from sash.methods import gated, gather
 from sash.methods.gemm import rows
 from sash.ops.arithmetic import How, carry_out
 from sash.planning import choose
 from sash.problem import Problem
-from sash.tiles import share, workers
+from sash.tiles import workers
 
 HELD = 16
 """Sums of blocks that wait to be added."""

@@ -18,6 +18,7 @@ import numpy as np
 from sash import bound, little
 from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
+from sash.crew import share
 from sash.errors import MemoryLimit
 from sash.machine import machine
 from sash.methods import CHOICES, named
@@ -25,7 +26,7 @@ from sash.planning import choose
 from sash.plans import Plan, describe
 from sash.problem import Box, Problem
 from sash.running import run
-from sash.tiles import share, threads, workers
+from sash.tiles import threads, workers
 from sash.wisdom import told
 
 HELD = 14 << 20

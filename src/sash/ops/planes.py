@@ -15,10 +15,11 @@ import numpy as np
 
 from sash.arrays.numpy_ import Array
 from sash.axis import Axis
+from sash.crew import share
 from sash.errors import ArgumentError, KindError, unknown
 from sash.ops.filters import stepped
 from sash.ops.layout import check_groups
-from sash.tiles import share, workers
+from sash.tiles import workers
 from sash.window import Window, ints, settle_padding
 
 MISSING = ("center", "drop")
