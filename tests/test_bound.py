@@ -207,6 +207,57 @@ def test_woven_classes_have_the_bits_of_the_general_way(seed, bound):
             same_bits(seed, lambda: sash.conv_transpose(x, w, groups=groups, method="direct", **settings), bound)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_channels_made_one_by_one_have_the_bits_of_the_general_way(seed, bound):
+    """Transposed and depthwise: one border for all classes of a channel, and rows woven in cache."""
+    rng = np.random.default_rng(seed)
+    axes, channels, batch = int(rng.integers(1, 4)), int(rng.integers(2, 9)), int(rng.integers(1, 4))
+    extents = tuple(int(n) for n in rng.integers(1, {1: 9000, 2: 90, 3: 20}[axes], axes))
+    sizes = tuple(int(k) for k in rng.integers(1, 7, axes))
+    dtype = rng.choice(["float32", "float64"])
+    x = rng.standard_normal((batch, channels, *extents)).astype(dtype)
+    w = rng.standard_normal((channels, 1, *sizes)).astype(dtype)
+    stride = (*(int(s) for s in rng.choice([1, 2, 3], axes - 1)), int(rng.integers(2, 5)))
+    settings = {
+        "stride": stride,
+        "output_padding": tuple(int(rng.integers(0, s)) for s in stride),
+        "dilation": tuple(int(d) for d in rng.choice([1, 1, 2, 3], axes)),
+        "padding": [tuple(int(p) for p in rng.integers(-1, (k + 1) // 2, 2)) for k in sizes],
+        "bias": rng.standard_normal(channels).astype(dtype) if seed % 2 else None,
+        "groups": channels,
+    }
+    for threads in (1, 2):
+        with sash.threads(threads):
+            same_bits(seed, lambda: sash.conv_transpose(x, w, method="direct", **settings), bound)
+
+
+def test_most_channels_are_made_one_by_one(bound, monkeypatch):
+    made, cross = [], shapes.cross
+    monkeypatch.setattr(shapes, "cross", lambda *told: made.append(told) or cross(*told))
+    shapes.settle.cache_clear(), shapes.bind.cache_clear()
+    for seed in range(30):
+        test_channels_made_one_by_one_have_the_bits_of_the_general_way(seed, bound)
+    assert len({told[0] for told in made}) >= 10
+
+
+@pytest.mark.parametrize("limit", [None, 1 << 19, 1 << 17])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_a_channel_takes_is_counted(threads, limit):
+    """A channel of 160² with its border is 103 kB; with little memory rows are cut instead."""
+    settings = {"stride": 2, "padding": 1, "groups": 32, "method": "direct", "max_memory": limit}
+    x, w = np.ones((1, 32, 160, 160), np.float32), np.ones((32, 1, 4, 4), np.float32)
+    with sash.threads(threads):
+        y = sash.conv_transpose(x, w, **settings)
+        tracemalloc.start()
+        try:
+            sash.conv_transpose(x, w, **settings)
+            held = tracemalloc.get_traced_memory()[1] - y.nbytes
+        finally:
+            tracemalloc.stop()
+        promised = sash.plan("conv_transpose", x.shape, w.shape, **settings).scratch
+    assert 20_000 < held <= promised <= (limit or promised)
+
+
 def test_most_transposed_problems_are_bound(bound):
     for seed in range(20):
         test_woven_classes_have_the_bits_of_the_general_way(seed, bound)

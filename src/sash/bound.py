@@ -24,6 +24,7 @@ from sash.machine import machine
 from sash.methods import CHOICES, borders, channels, direct
 from sash.methods.offsets import STRIP, Kernel, last_axis, plain, settled_sum, shares_rows, shares_samples, tabulated
 from sash.methods.phases import offsets
+from sash.methods.transposed import Together, cross, together
 from sash.planning import choose
 from sash.problem import Box, Problem
 
@@ -54,21 +55,21 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
     if little.takes(problem) and plan.boxes:
         return None
     limit = float("inf") if max_memory is None else max_memory
-    tile = direct.woven(problem, limit, machine().cores)[0] if problem.upsampled else ()
-    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, tile)
+    way = together(problem, limit, machine().cores) if problem.upsampled else None
+    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, way)
 
 
 @lru_cache(maxsize=256)
-def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, tile: tuple[int, ...]) -> Bound | None:
-    """The same for these blocks, whatever it was that chose them; a transposed problem is cut by `tile`."""
+def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together | None) -> Bound | None:
+    """The same for these blocks, whatever it was that chose them; a transposed problem is made in a `way` of its own."""
     if little.takes(problem):
         made, banked = little.bound(problem)
         return Bound(made, lambda weights: direct.prepare(problem, weights, None) if banked else plain(problem, weights))
     if not readable(np.dtype(problem.source), problem.dtype) or sum([prod([p - o for o, p in box[:-1]]) for box in boxes]) > TABLES:
         return None
-    if problem.upsampled:
-        phases = [(phases, part) for phases, part in problem.phases() if part is not None]
-        found = _woven(problem, tile)
+    phases = [(phases, part) for phases, part in problem.phases() if part is not None]
+    if way:
+        found = _crossed(problem, *way.tile) if way.crossed else _woven(problem, way.tile)
     else:
         found = [_block(problem, box) for box in boxes]
     blocks: list[Call] = [block for block in found if block is not None]
@@ -81,7 +82,7 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, tile: tuple[i
         else:
             share(lambda block: block(x, kernel, y, cval, bias), blocks, workers)
 
-    if problem.upsampled:
+    if way and not way.crossed:
         return Bound(call, lambda weights: {at: direct.prepare(part, weights.phase(at), None) for at, part in phases})
     return Bound(call, lambda weights: direct.prepare(problem, weights, None))
 
@@ -107,6 +108,27 @@ def _block(problem: Problem, box: Box) -> Call | None:
         if bias is not None:
             with np.errstate(all="ignore"):
                 y[where] += bias
+
+    return call
+
+
+def _crossed(problem: Problem, each: int) -> list[Call | None]:
+    """How `each` channels at a time of a transposed problem are made, which do not see each other."""
+    images, found = problem.batch * problem.outputs, list[Call | None]()
+    for first in range(0, images, each):
+        last = min(first + each, images)
+        found.append(_channels(problem, cross(problem, first, last), first, last))
+    return found
+
+
+def _channels(problem: Problem, make: Callable[[Array, Array, Array], None], first: int, last: int) -> Call:
+    """One block of channels."""
+
+    def call(x: Array, kernel: Kernel, y: Array, cval: Any, bias: Array | None) -> None:
+        make(x.reshape(-1), kernel.w.reshape(-1), y.reshape(-1))
+        if bias is not None:
+            with np.errstate(all="ignore"):
+                y.reshape(-1, *problem.out)[first:last] += bias.take(np.arange(first, last) % problem.outputs, 0)
 
     return call
 

@@ -11,6 +11,7 @@ from math import prod
 from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, machine
 from sash.methods import CHOICES, METHODS, Cost, Method, direct, named
+from sash.methods.transposed import crossing, together
 from sash.plans import Candidate, Plan, describe, size
 from sash.problem import Box, Problem
 
@@ -107,13 +108,17 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
         for cost in [c.cost for c in asked if c.cost]:
             for name, amount in cost.work.items():
                 work[name] = work.get(name, 0) + amount
-        tile, held = direct.woven(problem, limit, here.cores)
-        blocks = problem.results // max(prod(tile) * problem.outputs * problem.out[-1], 1)
-        work["direct.block"] += blocks * len(problem.axes[-1].phases())
-        work["copy.sample"] = work.get("copy.sample", 0) + problem.results
+        way = together(problem, limit, here.cores)
+        held = way.held
+        if way.crossed:
+            scratch, refusal, work = problem.taps * problem.outputs * problem.itemsize * 2, "", crossing(problem, way, here)
+        else:
+            blocks = problem.results // max(prod(way.tile) * problem.outputs * problem.out[-1], 1)
+            work["direct.block"] += blocks * len(problem.axes[-1].phases())
+            work["copy.sample"] = work.get("copy.sample", 0) + problem.results
         alone, crew = here.seconds(work), workers if limit == float("inf") else crew
-        together = here.shared(work, crew, 1.0) if crew > 1 and alone > ALONE else alone
-        seconds, crew = (together, crew) if together < alone else (alone, 1)
+        shared = here.shared(work, crew, 1.0) if crew > 1 and alone > ALONE else alone
+        seconds, crew = (shared, crew) if shared < alone else (alone, 1)
         scratch += held * problem.itemsize * crew
         refusal = refusal or (_over(scratch, limit) if scratch > limit else "")
     elif problem.axes[-1].upsample > 1:  # results of a class stand apart

@@ -60,10 +60,6 @@ SMALL = 1 << 14
 BOUND = 1 << 14
 """Samples, and results, of a problem that is bound to its shapes are fewer: its tables take memory, and its loop the time."""
 
-WOVEN = 1 << 18
-"""Elements of a transposed problem that are held while it is made class by class: results until they are woven, and samples of
-one class with their border.  Caches hold them."""
-
 LIGHT, FEW = 1 << 19, 1 << 22
 """... and of fewer terms than FEW those below LIGHT: a copy of x takes less time than blocks along its ends (300² by 3²
 with padding: 440 us, then 120; 500²: 440, then 230)."""
@@ -167,25 +163,6 @@ def one_pass(problem: Problem) -> bool:
     """Sums are not made of pieces, and kernels write the result as it is stored."""
     whole = problem.taps <= CHUNK[problem.elementwise] or problem.dtype == "int64"
     return whole and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0)
-
-
-def woven(problem: Problem, limit: float, cores: int) -> tuple[tuple[int, ...], int]:
-    """How much of a transposed problem each thread makes class by class before it weaves it: (images and positions of the
-    leading axes, of one class each; elements that it holds for that, what it reads included)."""
-    parts = [part for _, part in problem.phases() if part is not None]
-    most = WOVEN if limit == float("inf") else min(WOVEN, int(limit) // (4 * cores * problem.itemsize))
-    lead = [max([-(-(a.out - p.first) // p.step) for p in a.phases()], default=0) for a in problem.axes[:-1]]
-    row = problem.out[-1] + len(problem.axes[-1].phases())
-
-    def held(tile: list[int]) -> int:
-        reads = [part.reads((*tile, part.out[-1])) // (part.groups if channels.apart(part) else 1) for part in parts]
-        return prod(tile) * problem.outputs * row + max(reads, default=0)
-
-    tile = [problem.batch, *lead]
-    while held(tile) > most and max(tile) > 1:
-        i = tile.index(max(tile))
-        tile[i] = -(-tile[i] // 2)
-    return tuple(tile), held(tile)
 
 
 def binds(problem: Problem) -> bool:

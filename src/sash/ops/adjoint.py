@@ -8,6 +8,7 @@ lands on the extension is folded back to the samples that it repeats.   Imports:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from sash.arrays import family
 from sash.arrays.numpy_ import Array, cut, readable, sound
 from sash.arrays.weights import Weights
+from sash.axis import Run
 from sash.crew import share
 from sash.errors import OverflowRisk
 from sash.methods import gated, gather
@@ -42,8 +44,7 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
     if problem.planes:
         _reverse_gated(problem, z, kernel, x, how)
         return
-    back = problem.adjoint_x()
-    folding = [a.folds() for a in problem.axes]
+    back, folding = _back(problem)
     if not any(folding):
         carry_out(back, z, kernel, x, 0, exact, how)
         return
@@ -60,6 +61,12 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
         if bias is not None:
             folded += bias.reshape(-1, *[1] * len(problem.axes))
         f.give(folded, x)
+
+
+@lru_cache(maxsize=512)
+def _back(problem: Problem) -> tuple[Problem, list[tuple[tuple[int, Run], ...]]]:
+    """The problem that makes x's side, and what it must fold back of each axis."""
+    return problem.adjoint_x(), [a.folds() for a in problem.axes]
 
 
 def fold(problem: Problem, frame: Any) -> Any:
