@@ -231,3 +231,15 @@ def test_no_more_memory_is_taken_than_predicted(call, method):
         assert told["predicted"] <= told["limit"]
     if call == "colours":
         assert told["predicted"] < 50e6, "the patch array would be 93 GB"
+
+
+def test_an_array_in_place_of_a_shape_is_told_what_to_give_and_not_printed():
+    with pytest.raises(TypeError, match=r"^plan\('correlate'\) takes shapes, got an array; give its \.shape, \(300, 300\)\.$"):
+        sash.plan("correlate", np.zeros((300, 300)), (3, 3))
+
+
+def test_squares_of_bytes_are_expanded_where_their_exact_sums_take_longer():
+    """Summed as differences they need float64, which is what the other way is compared with."""
+    stack, template = (64, 512, 512), (1, 32, 32)
+    assert sash.plan("similarity", stack, template, metric="ssd", input_dtype=np.uint8).problem.reduce == "product"
+    assert sash.plan("similarity", (64, 64), (3, 3), metric="ssd", input_dtype=np.uint8).problem.reduce == "squared"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sash.arrays.numpy_ import readable, settle_dtype
-from sash.errors import ArgumentError, unknown
+from sash.errors import ArgumentError, KindError, unknown
 from sash.ops import conv as conv_
 from sash.ops import correlate as filters_
 from sash.ops import depth as depth_
@@ -75,6 +75,9 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
             raise unknown(f"setting of {verb}", name, allowed)
     if len(shapes) != count:
         raise ArgumentError(f"plan({verb!r}) takes {count} shape{'s' if count > 1 else ''}, got {len(shapes)}.")
+    for shape in shapes:
+        if hasattr(shape, "shape"):
+            raise KindError(f"plan({verb!r}) takes shapes, got an array; give its .shape, {tuple(shape.shape)}.")
     extents = [(s,) if isinstance(s := ints("shape", shape), int) else s for shape in shapes]
     kind, home = _settle_family(input_dtype)
     problem = lowered(kind, *extents, **settings)
@@ -147,11 +150,11 @@ def _similarity(
         raise unknown("metric", metric, similarity_.METRICS)
     match = similarity_.settle(image, kind, template, kind, metric, stride, padding, channel_axis, bank)
     problem = match.problem._replace(elementwise=accuracy == "elementwise")
-    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method)):
-        return correlation(problem)
     whole = others.get("mask") is None
-    problem = problem._replace(bytewise=metric == "sad" and whole and kind == np.uint8)
-    return similarity_.summed_in(problem, kind, kind, *type_range(kind), whole=whole)
+    summed = similarity_.summed_in(problem, kind, kind, *type_range(kind), whole=whole)
+    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method, summed.dtype)):
+        return correlation(problem)
+    return summed._replace(bytewise=metric == "sad" and whole and kind == np.uint8)
 
 
 def _conv(kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, ...], **settings: Any) -> Problem:

@@ -63,8 +63,8 @@ def correlation(problem: Problem) -> Problem:
     return problem._replace(reduce="product", dtype="float64", source="float64", result="float64", finite=True, straight=True)
 
 
-def worth_expanding(problem: Problem, method: str) -> bool:
-    """Whether (x-t)^2 is better summed as x^2 - 2xt + t^2: where a fast correlation beats summing differences."""
+def worth_expanding(problem: Problem, method: str, summed: str) -> bool:
+    """Whether (x-t)^2 is better summed as x^2 - 2xt + t^2: where a fast correlation beats summing differences, in the type `summed`."""
     if problem.elementwise:
         return False
     if method not in CHOICES:
@@ -76,7 +76,7 @@ def worth_expanding(problem: Problem, method: str) -> bool:
     crew, turns = _turns(problem, len(boxes), _crew(problem, tile, None, cores))
     block = choose(_filled(problem.part(boxes[0])[1]), "auto", rest, cores if crew == 1 else 1)
     passes = problem.reads(tile) * PASSES * machine().rates["copy.sample"]
-    return turns * (block.seconds + passes) < choose(problem, "auto", None, cores).seconds
+    return turns * (block.seconds + passes) < choose(problem._replace(dtype=summed), "auto", None, cores).seconds
 
 
 def _turns(problem: Problem, blocks: int, crew: int) -> tuple[int, float]:

@@ -122,10 +122,11 @@ def similarity(
     if not score.size:
         return score.astype(match.result, copy=False)
     t, m = (_as_weights(a, match, channel_axis, bank) for a in (template, weights))
-    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method)):
+    summed = summed_in(problem, x.dtype, t.dtype, *_bounds(t), mask is None)
+    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method, summed.dtype)):
         score_by_moments(metric, problem, x, t, m, y, span, method=method, max_memory=max_memory)
     else:
-        _score_by_differences(metric, problem, x, t, m, y, span, mask is None, method, max_memory)
+        _score_by_differences(metric, summed, x, t, m, y, span, mask is None, method, max_memory)
     return score.astype(match.result, copy=False)
 
 
@@ -251,8 +252,6 @@ def _score_by_differences(
 ) -> None:
     """1 - sum m |x-t|^p / (n R^p), summed by the engine; integers without a mask are summed exactly."""
     power = 1 if metric == "sad" else 2
-    low, high = (int(t.min()), int(t.max())) if t.dtype.kind in "biu" else (0, 1)
-    problem = summed_in(problem, x.dtype, t.dtype, low, high, whole)
     if metric == "sad" and whole and x.dtype == t.dtype == np.uint8:
         problem = problem._replace(bytewise=True)
     if readable(x.dtype, problem.dtype) and sound(x):
@@ -266,6 +265,11 @@ def _score_by_differences(
         weight = m.sum(axis=tuple(range(1, t.ndim)), dtype=np.float64) * span**power
         y /= -weight.astype(y.dtype).reshape(-1, *[1] * (y.ndim - 2))
     y += 1
+
+
+def _bounds(t: Array) -> tuple[int, int]:
+    """Least and largest of a template of integers."""
+    return (int(t.min()), int(t.max())) if t.dtype.kind in "biu" else (0, 1)
 
 
 def summed_in(problem: Problem, x: np.dtype[Any], t: np.dtype[Any], low: int, high: int, whole: bool) -> Problem:
