@@ -25,7 +25,7 @@ from sash import machine as machines
 from sash.errors import ArgumentError
 from sash.machine import FORMAT, Machine
 from sash.methods import METHODS, Method, direct
-from sash.ops.filters import again
+from sash.ops import conv, filters
 from sash.planning import choose
 from sash.plans import Candidate, Plan
 from sash.problem import Problem
@@ -154,7 +154,7 @@ def keep(found: Machine, path: Path) -> None:
 def forget() -> None:
     """Plans are made anew, from the rates as they are now."""
     machines.forget()
-    for kept in (choose, bound.bind, bound.settle, bound.windows, again):
+    for kept in (choose, bound.bind, bound.settle, bound.windows, filters.again, conv.again):
         kept.cache_clear()
 
 

@@ -64,7 +64,9 @@ def _lie_well(problem: Problem, x: Array, y: Array, weights: Weights) -> bool:
     """Whether a problem that is bound finds its operands as it was bound to them."""
     if not isinstance(x, np.ndarray) or not x.flags.c_contiguous or not y.flags.c_contiguous:
         return False
-    if problem.upsampled and not problem.finite and not np.isfinite(weights.dense).all():  # zeros stand between samples, and infinite times 0 is NaN
+    if (
+        problem.upsampled and not problem.finite and not np.isfinite(weights.dense).all()
+    ):  # zeros stand between samples, and infinite times 0 is NaN
         return False
     return x.flags.aligned and y.flags.aligned and x.dtype == problem.source and y.dtype == problem.result
 

@@ -44,9 +44,9 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
     if problem.planes:
         _reverse_gated(problem, z, kernel, x, how)
         return
-    back, folding = _back(problem)
+    problem_x, folding = back(problem)
     if not any(folding):
-        carry_out(back, z, kernel, x, 0, exact, how)
+        carry_out(problem_x, z, kernel, x, 0, exact, how)
         return
     if exact:
         least = prod([1 + len(f) for f in folding]) * int(np.abs(z).max(initial=0)) * int(np.abs(kernel.array).max(initial=0))  # type: ignore[arg-type]
@@ -54,8 +54,8 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
             raise OverflowRisk("sums of what the boundary folds back might not fit int64 for this data; use floats, or smaller numbers.")
     bias, kernel = kernel.bias, Weights(kernel.array, kernel.terms, spread=kernel.spread, gate=kernel.gate)
     f = family(x)
-    frame = f.empty((*x.shape[:2], *back.out), x)
-    carry_out(back, z, kernel, frame, 0, exact, how)
+    frame = f.empty((*x.shape[:2], *problem_x.out), x)
+    carry_out(problem_x, z, kernel, frame, 0, exact, how)
     with np.errstate(all="ignore"):
         folded = fold(problem, frame)
         if bias is not None:
@@ -64,7 +64,7 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
 
 
 @lru_cache(maxsize=512)
-def _back(problem: Problem) -> tuple[Problem, list[tuple[tuple[int, Run], ...]]]:
+def back(problem: Problem) -> tuple[Problem, list[tuple[tuple[int, Run], ...]]]:
     """The problem that makes x's side, and what it must fold back of each axis."""
     return problem.adjoint_x(), [a.folds() for a in problem.axes]
 
