@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sash.calibration import crew, fit, ratios, sampled
+from sash.calibration import crew, fit, losses, ratios, sampled
 from sash.machine import SHIPPED, shipped
 from sash.samples import problems
 
@@ -27,10 +27,11 @@ LONGEST = 0.12
 
 def main(path: Path, mean: bool) -> None:
     guess = shipped()
+    lost = losses() if guess.cores > 1 else []
     samples = sampled(tuple(problems()), guess, SECONDS, longest=LONGEST)
     rates = fit(samples, guess.rates)
     if guess.cores > 1:
-        rates |= crew(rates)
+        rates |= crew(rates, lost + losses())
     record = json.loads(Path(SHIPPED).read_text(encoding="utf-8"))
     if mean:
         rates |= {name: float(f"{(rate * record['rates'][name]) ** 0.5:.4g}") for name, rate in rates.items() if name in record["rates"]}

@@ -232,7 +232,7 @@ def quick(monkeypatch):
     """Measuring takes no time, and finds a machine three times slower."""
     rates = tripled().rates
     monkeypatch.setattr(calibration, "sampled", lambda *_: samples_of(rates, every=40))
-    monkeypatch.setattr(calibration, "crew", lambda rates: {"crew": 0.5, "crew.call": 1e-4})
+    monkeypatch.setattr(calibration, "crew", lambda rates, lost: {"crew": 0.5, "crew.call": 1e-4})
 
 
 def test_calibrate_keeps_what_it_finds_and_forgets_old_plans(file, quick):
@@ -286,3 +286,10 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(file, quick):
         done = RUN.invoke(app, ["calibrate"])
     assert done.exit_code == 2
     assert "cannot be written" in done.output
+
+
+def test_what_a_second_thread_brings_is_not_told_by_a_busy_moment():
+    rates = {"crew.call": 5e-5}
+    assert calibration.crew(rates, [0.6, 0.04, 0.6, 0.05, 0.58, 0.04, 0.4, 0.5])["crew"] == pytest.approx(0.05, abs=0.01)
+    assert calibration.crew(rates, [0.9] * 8)["crew"] == 0.6
+    assert calibration.crew(rates, [-0.2] * 8) == {"crew": 0.01, "crew.call": 5e-5}
