@@ -296,6 +296,42 @@ def test_others_are_not(call, bound):
     assert bound.calls == 0
 
 
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int16", "uint32", "int64", ">f4"])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_transposed_problems_of_other_types_go_the_general_way(kind, groups, stride, bound):
+    x, w = rng.integers(0, 2, (1, 2, 90, 100)).astype(kind), rng.standard_normal((2, 1, 3, 3)).astype(np.float32)
+    found = sash.conv_transpose(x, w, stride=stride, groups=groups)
+    np.testing.assert_array_equal(found, sash.conv_transpose(x.astype(found.dtype), w.astype(found.dtype), stride=stride, groups=groups))
+
+
+def test_an_infinite_tap_does_not_change_how_others_are_summed(bound):
+    x, w = rng.standard_normal((2, 3, 90, 90)).astype(np.float32), rng.standard_normal((3, 1, 3, 3)).astype(np.float32)
+    w[0, 0, 1, 1] = np.inf
+    same_bits("inf", lambda: sash.conv(x, w, padding=1, groups=3, method="direct"), bound)
+    assert bound.calls
+
+
+@pytest.mark.parametrize("limit", [520_000, 741_455, 2_600_000])
+@pytest.mark.parametrize(
+    ("x", "w"), [((4, 64, 256, 256), (64, 1, 3, 3)), ((1, 8, 400, 400), (8, 1, 7, 7)), ((1, 8, 200, 200), (8, 4, 3, 3))]
+)
+def test_threads_do_not_change_the_method_of_transposed_problems(x, w, limit):
+    """Nor whether the limit is kept: as many are used as it has room for."""
+
+    def plan(threads, method):
+        with sash.threads(threads):
+            return sash.plan("conv_transpose", x, w, stride=2, groups=x[1] if w[1] == 1 else 1, max_memory=limit, method=method)
+
+    try:
+        wanted = plan(1, "auto")
+    except sash.SashError:
+        return
+    for threads in (2, 5, 16):
+        found = plan(threads, "auto")
+        assert (found.method, found.scratch <= limit) == (wanted.method, True)
+
+
 def test_taps_that_float32_cannot_hold_are_summed_in_float64(bound):
     big = np.array([1e39, -1e39])
     assert sash.correlate(np.ones(4, np.float32), big).tolist() == [0, 0, 0]

@@ -68,6 +68,32 @@ def test_a_call_does_not_wait_for_threads_that_work_for_others():
     [t.join() for t in others]
 
 
+def test_a_call_that_nobody_joined_is_not_kept_either():
+    """Its job waits in the queue, behind one that takes long, and knows nothing any more."""
+    held, free, alive = threading.Event(), threading.Event(), []
+
+    def block(_):
+        if threading.current_thread() is other:
+            held.wait(20)
+        else:
+            held.set()
+            assert free.wait(30)
+
+    other = threading.Thread(target=crew.share, args=(block, range(2), 2))
+    others = [threading.Thread(target=crew.share, args=(lambda _: free.wait(30), range(2), 2)) for _ in range(4)]
+    [t.start() for t in (other, *others)]
+    assert held.wait(20)
+    for _ in range(5):
+        x = np.zeros(1000)
+        alive.append(weakref.ref(x))
+        crew.share(lambda _, x=x: None, range(2), 2)
+        del x
+    gc.collect()
+    assert not any(a() is not None for a in alive)
+    free.set()
+    [t.join() for t in (other, *others)]
+
+
 def test_boxes_may_share_work_themselves():
     done = []
     crew.share(lambda a: crew.share(lambda b: done.append((a, b)), range(4), 3), range(4), 3)

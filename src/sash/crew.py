@@ -17,7 +17,7 @@ class _Job:
     """Work that another thread does, if one comes before it is called off."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.work = work
+        self.work: Callable[[], None] | None = work
         self.error: BaseException | None = None
         self.begun, self.going = Lock(), Lock()
 
@@ -26,6 +26,7 @@ class _Job:
         self.going.acquire()
         if self.begun.acquire(blocking=False):
             try:
+                assert self.work is not None
                 self.work()
             except BaseException as error:
                 self.error = error
@@ -33,7 +34,9 @@ class _Job:
 
     def end(self) -> BaseException | None:
         """Call it off, or wait until it is done; the error that stopped it."""
-        if not self.begun.acquire(blocking=False):
+        if self.begun.acquire(blocking=False):
+            self.work = None  # it may stand in the queue for long, and knows arrays
+        else:
             self.going.acquire()
         return self.error
 

@@ -21,6 +21,9 @@ ALONE = 3e-4
 APART = 2
 """Samples of a copy that take as long as one result that is written beside others of another class."""
 
+CLASS = 1 << 12
+"""Bytes that Python holds for the kernel of a class, beside its taps."""
+
 NEAR = 4.0
 """A method that is predicted to take at most so many times the best prediction may be the fastest all the same."""
 
@@ -109,9 +112,9 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
             for name, amount in cost.work.items():
                 work[name] = work.get(name, 0) + amount
         way = together(problem, limit, here.cores)
-        held = way.held
+        held, kernels = way.held * problem.itemsize, problem.taps * problem.outputs * problem.itemsize * 2 + len(asked) * CLASS
         if way.crossed:
-            scratch, refusal, work = problem.taps * problem.outputs * problem.itemsize * 2, "", crossing(problem, way, here)
+            scratch, refusal, work = 0, "", crossing(problem, way, here)
         else:
             blocks = problem.results // max(prod(way.tile) * problem.outputs * problem.out[-1], 1)
             work["direct.block"] += blocks * len(problem.axes[-1].phases())
@@ -119,7 +122,9 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
         alone, crew = here.seconds(work), workers if limit == float("inf") else crew
         shared = here.shared(work, crew, 1.0) if crew > 1 and alone > ALONE else alone
         seconds, crew = (shared, crew) if shared < alone else (alone, 1)
-        scratch += held * problem.itemsize * crew
+        if limit != float("inf"):  # as many as there is room for: fewer or more must not change the method
+            crew = max(1, min(crew, int((limit - kernels) // max(held, 1))))
+        scratch = max(scratch, kernels + held * crew)  # bound, or one class after the other
         refusal = refusal or (_over(scratch, limit) if scratch > limit else "")
     elif problem.axes[-1].upsample > 1:  # results of a class stand apart
         seconds += problem.results * APART * here.rates["copy.sample"]

@@ -156,11 +156,13 @@ def _per_axis_exactly(kernels: dict[int, Array], ndim: int) -> tuple[Array, ...]
 
 
 def too_tall(kernel: Weights) -> bool:
-    """Whether float32 cannot hold the kernel's taps."""
+    """Whether float32 cannot hold the kernel's taps, which are of a wider type."""
     w = kernel.array
-    if w is not None and 0 < w.size <= SHORT and w.dtype.kind == "f":
+    if w is None or w.dtype.itemsize < 8 or not w.size:
+        return False
+    if w.size <= SHORT and w.dtype.kind == "f":
         return not all([-TALLEST <= v <= TALLEST or v != v for v in w.ravel().tolist()])
-    return w is not None and w.dtype.itemsize >= 8 and w.size > 0 and bool(np.abs(w).max() > TALLEST)
+    return bool(np.abs(w).max() > TALLEST)
 
 
 def as_real(problem: Problem, x: Array, kernel: Weights, y: Array) -> list[tuple[Problem, Array, Weights, Array]]:

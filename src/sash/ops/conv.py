@@ -234,6 +234,8 @@ def again(
         problem, folding = back(problem)
         if any(folding):
             return None
+    if kind.name != problem.source:  # transposed problems are bound to the result's type
+        return None
     if problem.inputs == problem.outputs == 1 and not transposed and problem.results * problem.taps > WORTH_MEASURING:
         return None  # the kernel's rank may be looked for
     # What is told of a kernel's values may lead to other methods: bound is what is the same either way.
