@@ -111,6 +111,7 @@ def test_ctrl_c_at_the_command_writes_what_there_is(folder: Path, monkeypatch: p
 def test_a_real_ctrl_c(folder: Path) -> None:
     words = ["crossover", "--inputs", "32,33,34,35,36,37,38", "--kernels", "3,5,7,9", "--budget", "0.6", "--out", "map.json"]
     script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs ignore it
         "from sash import timings; timings.REPEATS = 10**7; "  # every cell takes its whole budget
         "old = timings.Timings._measure; "
         "timings.Timings._measure = lambda self, i, j, b: (print('cell', flush=True), old(self, i, j, b))[1]; "
