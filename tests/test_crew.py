@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 import weakref
+from time import sleep
 
 import numpy as np
 import pytest
@@ -44,11 +45,12 @@ def test_an_error_of_any_thread_is_raised_and_ends_the_work(here):
             both.wait()
             if (threading.current_thread() is caller) == here:
                 raise ValueError("a box that cannot be done")
+        sleep(1e-3)
         done.append(box)
 
     with pytest.raises(ValueError, match="cannot be done"):
-        crew.share(one, range(10_000), 2)
-    assert len(done) < 10_000
+        crew.share(one, range(2000), 2)
+    assert len(done) < 500
 
 
 def test_a_call_does_not_wait_for_threads_that_work_for_others():
