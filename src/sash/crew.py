@@ -30,6 +30,7 @@ class _Job:
                 self.work()
             except BaseException as error:
                 self.error = error
+            self.work = None
         self.going.release()
 
     def end(self) -> BaseException | None:
