@@ -243,12 +243,8 @@ def test_most_channels_are_made_one_by_one(bound, monkeypatch):
     assert len({told[0] for told in made}) >= 10
 
 
-@pytest.mark.parametrize("limit", [None, 1 << 19, 1 << 17])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_what_a_channel_takes_is_counted(threads, limit):
-    """A channel of 160² with its border is 103 kB; with little memory rows are cut instead."""
-    settings = {"stride": 2, "padding": 1, "groups": 32, "method": "direct", "max_memory": limit}
-    x, w = np.ones((1, 32, 160, 160), np.float32), np.ones((32, 1, 4, 4), np.float32)
+def held_and_promised(threads, x, w, **settings):
+    """Bytes beside the result, of `conv_transpose` called again, and of its plan; NumPy tells tracemalloc of its arrays."""
     with sash.threads(threads):
         y = sash.conv_transpose(x, w, **settings)
         tracemalloc.start()
@@ -257,7 +253,16 @@ def test_what_a_channel_takes_is_counted(threads, limit):
             held = tracemalloc.get_traced_memory()[1] - y.nbytes
         finally:
             tracemalloc.stop()
-        promised = sash.plan("conv_transpose", x.shape, w.shape, **settings).scratch
+        return held, sash.plan("conv_transpose", x.shape, w.shape, **settings).scratch
+
+
+@pytest.mark.parametrize("limit", [None, 1 << 19, 1 << 17])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_a_channel_takes_is_counted(threads, limit):
+    """A channel of 160² with its border is 103 kB; with little memory rows are cut instead."""
+    settings = {"stride": 2, "padding": 1, "groups": 32, "method": "direct", "max_memory": limit}
+    x, w = np.ones((1, 32, 160, 160), np.float32), np.ones((32, 1, 4, 4), np.float32)
+    held, promised = held_and_promised(threads, x, w, **settings)
     assert 20_000 < held <= promised <= (limit or promised)
 
 
@@ -389,16 +394,8 @@ def test_new_rates_are_heeded():
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("inputs", "outputs"), [(8, 8), (64, 2), (2, 64)])
 def test_what_is_woven_is_counted(inputs, outputs, threads, limit):
-    """NumPy tells tracemalloc of its arrays; a plan promises no less than what is held beside the result."""
+    """A plan promises no less than what is held beside the result."""
     settings = {"stride": 2, "padding": 1, "method": "direct", "max_memory": limit}
     x, w = np.ones((1, inputs, 160, 160), np.float32), np.ones((inputs, outputs, 4, 4), np.float32)
-    with sash.threads(threads):
-        y = sash.conv_transpose(x, w, **settings)
-        tracemalloc.start()
-        try:
-            sash.conv_transpose(x, w, **settings)
-            held = tracemalloc.get_traced_memory()[1] - y.nbytes
-        finally:
-            tracemalloc.stop()
-        promised = sash.plan("conv_transpose", x.shape, w.shape, **settings).scratch
+    held, promised = held_and_promised(threads, x, w, **settings)
     assert 100_000 < held <= promised <= (limit or promised)

@@ -72,8 +72,6 @@ class Crossed(NamedTuple):
     """What is read of each axis."""
     laid: tuple[int, ...]
     source: Array
-    place: tuple[Array, ...]
-    """Which row of each leading axis a row of results is."""
     kind: Array
     begin: Array
     off: Array
@@ -113,7 +111,7 @@ def crosses(problem: Problem) -> Crossed | None:
         return None
     steps = packed(laid, 1)
     # Rows of results, whatever their kind: which row of the frame their first tap reads.
-    source, kind, place = np.zeros(1, np.int64), np.zeros(1, np.int64), list[Array]()
+    source, kind = np.zeros(1, np.int64), np.zeros(1, np.int64)
     for axis, of, f, step in zip(problem.axes[:-1], phases, frame, steps, strict=False):
         at = np.arange(axis.out)
         which = at % of[0].step
@@ -121,7 +119,6 @@ def crosses(problem: Problem) -> Crossed | None:
         starts = np.array([0 if p.axis is None else p.axis.start - f.start for p in of])
         source = np.add.outer(source, (starts[which] + at // of[0].step * strides[which]) * step).reshape(-1)
         kind = np.add.outer(kind * len(of), which).reshape(-1)
-        place.append(at)
     begin, off, tap = [0], list[Array](), list[Array]()
     sizes = [a.size for a in problem.axes]
     for found in product(*phases):
@@ -137,7 +134,7 @@ def crosses(problem: Problem) -> Crossed | None:
         else:  # no tap meets a sample
             begin.append(begin[-1])
     counts = tuple([-(-(problem.out[-1] - p.first) // p.step) for p in phases[-1]])
-    return Crossed(frame, laid, source, tuple(place), kind, np.array(begin), np.concatenate(off), np.concatenate(tap), prod(sizes), counts)
+    return Crossed(frame, laid, source, kind, np.array(begin), np.concatenate(off), np.concatenate(tap), prod(sizes), counts)
 
 
 def cross(problem: Problem, first: int, last: int) -> Callable[[Array, Array, Array], None]:
@@ -153,9 +150,7 @@ def cross(problem: Problem, first: int, last: int) -> Callable[[Array, Array, Ar
     f = borders.frame(c.axes, (1, 1), (0, 0, *steps))
     images = np.arange(first, last)
     at, goal = images * prod([a.n for a in axes]) + f.at[0], images * prod(problem.out)
-    target = np.zeros(1, np.int64)
-    for place, step in zip(c.place, goals, strict=False):
-        target = np.add.outer(target, place * step).reshape(-1)
+    target = offsets(list(zip(problem.out[:-1], goals, strict=False)))
     size, wide = simd.block(item), max(c.counts)
     cols = (0,) * (1 if wide <= len(size.lanes) else len(size.cols))
     pitch, room = wide + c.slack, prod(c.laid) + c.slack
