@@ -9,7 +9,7 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import repeat
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ MOST = 25
 """Rounds after which more would say no more."""
 SHORT = 0.02
 """Below this a call runs once more, unmeasured, just before its sample: the cache is its own then, not its predecessor's."""
-PAUSE = 2e-3
-"""Seconds before a sample of a short call: threads of the one before may still be spinning."""
+PAUSE, LONGEST_PAUSE, IDLE = 2e-3, 0.1, 0.2
+"""Seconds of one look at whether the threads of the contender before have come to rest, and of all of them at most; the
+share of a core below which they have.  PyTorch's (libgomp) spin on for 9 ms behind a call, on the core of whoever is next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,21 @@ def turns(took: float, share: float) -> int:
 
 def sample(run: Callable[[], Any], took: float) -> float:
     """Seconds per call, once."""
+    rest()
     if took < SHORT:
-        sleep(PAUSE)
         run()
     count = max(1, int(SAMPLE / max(took, 1e-7)))
     start = perf_counter()
     for _ in repeat(None, count):
         run()
     return (perf_counter() - start) / count
+
+
+def rest() -> None:
+    """Wait until no thread of this process works: whoever is timed next has all cores."""
+    until = perf_counter() + LONGEST_PAUSE
+    while perf_counter() < until:
+        start, worked = perf_counter(), process_time()
+        sleep(PAUSE)
+        if process_time() - worked < IDLE * (perf_counter() - start):
+            return

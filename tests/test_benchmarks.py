@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import command, peers, report, results
+from benchmarks import clock, command, peers, report, results
 from benchmarks.clock import Times, in_turns
 from benchmarks.jobs import Blur, Correlate, Depth, Match, Network
 from benchmarks.jobs.depth import PLANES
@@ -259,6 +259,24 @@ def test_everyone_has_as_many_turns_as_asked():
     times = in_turns({name: lambda name=name: run(name) for name in counts}, dict.fromkeys(counts, 1.0), 1.0, rounds=4)
     assert counts == {"a": 4, "b": 4}
     assert all(len(each.seconds) == 4 for each in times.values())
+
+
+def test_nobody_is_timed_while_the_threads_of_another_still_work(monkeypatch):
+    """A clock of the wall and one of the processor, which a spinning thread drives for 9 ms and a program beside it for ever."""
+    now, spins = 0.0, [0.009]
+
+    def sleep(seconds):
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(clock, "perf_counter", lambda: now)
+    monkeypatch.setattr(clock, "process_time", lambda: min(now, spins[0]))
+    monkeypatch.setattr(clock, "sleep", sleep)
+    clock.rest()
+    assert 0.009 < now < 0.009 + 3 * clock.PAUSE
+    now, spins[0] = 0.0, 1.0
+    clock.rest()
+    assert clock.LONGEST_PAUSE <= now < clock.LONGEST_PAUSE + 2 * clock.PAUSE
 
 
 def test_a_peer_that_fails_is_named_and_not_counted(monkeypatch):

@@ -216,6 +216,24 @@ def test_every_method_is_measured_in_little_time():
     assert told == sorted(told) and told[0] == 0.0 and told[-1] == pytest.approx(1.0, abs=0.5)
 
 
+@pytest.mark.parametrize("busy", [0, 1])
+def test_a_moment_in_which_the_machine_is_busy_spoils_no_sample(monkeypatch, busy):
+    """Every sample has turns far apart, of which the fastest counts; where time is up early, those that were reached."""
+    few, calls = [p for p in problems() if p.samples < 3000][:6], []
+
+    def timed(method, problem, guess, now):
+        calls.append((method, problem))
+        turn = calls.count((method, problem)) - 1
+        return Sample(method.NAME, problem, {}, 5.0 if turn == busy else 1.0)
+
+    monkeypatch.setattr(calibration, "timed", timed)
+    found = calibration.sampled(few, machine.shipped(), 60.0)
+    assert len(calls) == 2 * len(found) > 12 and calls[: len(found)] == calls[len(found) :]
+    assert [(s.method, s.problem) for s in found] == [(m.NAME, p) for m, p in calls[: len(found)]]
+    assert {s.seconds for s in found} == {1.0}
+    assert len(calibration.sampled(few, machine.shipped(), 1e-9)) == 1
+
+
 def test_operands_are_of_the_problem():
     for problem in list(problems())[::23]:
         x, weights, y = operands(problem)

@@ -43,8 +43,10 @@ COMPILED = 0.05
 LONGEST = 0.025
 """Seconds: a sample that is predicted to take longer is left out."""
 
-ROUNDS, SHORT = 4, 0.012
-"""A sample is run at least so often, and again until so many seconds are over; its least time counts."""
+ROUNDS, SHORT, TURNS = 2, 0.006, 2
+"""In each of its turns a sample is run at least so often, and again until so many seconds are over; its least time counts.
+
+Turns lie seconds apart: a moment in which another program slows this one is as long as several samples."""
 
 MOMENTS = 8
 """How often it is looked what a second thread brings, before all else and once more behind it."""
@@ -169,18 +171,23 @@ def forget() -> None:
 def sampled(
     given: Sequence[Problem], guess: Machine, seconds: float, progress: Progress | None = None, longest: float = LONGEST
 ) -> list[Sample]:
-    """Every method timed on every problem that it takes, until the time is over."""
+    """Every method timed on every problem that it takes, in `TURNS` turns, until the time is over."""
     tell = progress or (lambda part: None)
     jobs = _in_turns([[(method, problem) for problem in given if _suits(method, problem, guess, longest)] for method in METHODS])
     now, found = clock(), []
     start = perf_counter()
     tell(0.0)
     with threads(1):
-        for number, (method, problem) in enumerate(jobs):
-            found.append(timed(method, problem, guess, now))
-            start += found[-1].lost
+        for number, (method, problem) in enumerate(jobs * TURNS):
+            sample = timed(method, problem, guess, now)
+            start += sample.lost
+            if number < len(jobs):
+                found.append(sample)
+            else:
+                at = number % len(jobs)
+                found[at] = min(found[at], sample, key=lambda s: s.seconds)
             part = (perf_counter() - start) / seconds
-            tell(min(max(part, (number + 1) / len(jobs)), 1.0))
+            tell(min(max(part, (number + 1) / (TURNS * len(jobs))), 1.0))
             if part >= 1:
                 break
     return found
