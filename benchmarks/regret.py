@@ -117,12 +117,12 @@ def by(here: machines.Machine) -> Iterator[None]:
     """Plans are made from these rates inside the block."""
     before = planning.machine
     planning.machine = lambda home="numpy": here  # type: ignore[assignment]
-    planning.choose.cache_clear()
+    machines.forget()
     try:
         yield
     finally:
         planning.machine = before
-        planning.choose.cache_clear()
+        machines.forget()
 
 
 def plan_of(run: Callable[[], Any]) -> Plan:

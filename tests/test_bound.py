@@ -13,8 +13,8 @@ import sash
 from sash import bound as shapes
 from sash import calibration, running
 from sash.kernels.cpu import scored
-from sash.ops import conv as networks
-from sash.ops import filters
+from sash.ops import conv as convolutions
+from sash.ops import filters, repeats
 
 rng = np.random.default_rng(44)
 X, K = rng.standard_normal((16, 16)).astype("float32"), rng.standard_normal((3, 3)).astype("float32")
@@ -31,7 +31,7 @@ def bound(monkeypatch):
         def general(call):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(filters, "again", lambda *told: None)
-                patch.setattr(networks, "again", lambda *told: None)
+                patch.setattr(convolutions, "again", lambda *told: None)
                 patch.setattr(running, "bind", lambda *told: None)
                 return call()
 
@@ -50,11 +50,11 @@ def bound(monkeypatch):
         return found
 
     monkeypatch.setattr(filters, "bind", counted(shapes.bind))
-    monkeypatch.setattr(networks, "bind", counted(shapes.bind))
+    monkeypatch.setattr(repeats, "bind", counted(shapes.bind))
     monkeypatch.setattr(running, "bind", counted(shapes.bind))
-    filters.again.cache_clear(), networks.again.cache_clear()
+    filters.again.cache_clear(), repeats.again.cache_clear()
     yield Count
-    filters.again.cache_clear(), networks.again.cache_clear()
+    filters.again.cache_clear(), repeats.again.cache_clear()
 
 
 def same_bits(case, call, bound):
@@ -237,7 +237,7 @@ def test_channels_made_one_by_one_have_the_bits_of_the_general_way(seed, bound):
 def test_most_channels_are_made_one_by_one(bound, monkeypatch):
     made, cross = [], shapes.cross
     monkeypatch.setattr(shapes, "cross", lambda *told: made.append(told) or cross(*told))
-    shapes.settle.cache_clear(), shapes.bind.cache_clear(), networks.again.cache_clear()
+    shapes.settle.cache_clear(), shapes.bind.cache_clear(), repeats.again.cache_clear()
     for seed in range(30):
         test_channels_made_one_by_one_have_the_bits_of_the_general_way(seed, bound)
     assert len({told[0] for told in made}) >= 10
@@ -384,7 +384,7 @@ def test_new_rates_are_heeded():
     sash.correlate(X, K)
     sash.similarity(X, K, metric="zncc")
     sash.conv(X[None, None], K[None, None])
-    kept = filters.again, networks.again, shapes.bind, shapes.windows
+    kept = filters.again, repeats.again, shapes.bind, shapes.windows
     assert all(k.cache_info().currsize for k in kept)
     calibration.forget()
     assert not any(k.cache_info().currsize for k in kept)

@@ -1,5 +1,6 @@
 """Every verb on PyTorch tensors: the answer of NumPy arrays, as a tensor, from any memory layout, with nothing written to."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,10 @@ import problems_networks
 import sash
 import tolerance
 from problems_networks import conv_case, depth_case, transposed_case
-from sash import methods
+from sash import calibration, methods
 from tensor_layouts import LAYOUTS, array, check_fresh, tensor, torch
+
+networks = pytest.importorskip("sash.ops.networks")
 
 METHODS = methods.names()
 KINDS = [pair for pair in problems.PAIRS if pair[0] not in ("uint16", "uint32", "uint64")]
@@ -119,6 +122,76 @@ def test_convolutions_equal_the_definition(method, verb, device):
         assert found.device.type == device
         assert array(found).dtype == (np.int64 if case.exact else case.x.dtype.newbyteorder("=")), f"{case}: {found.dtype}"
         case.check(array(found), f"{method} on tensors")
+
+
+@pytest.mark.parametrize("verb", NAMED)
+def test_what_nobody_watches_goes_straight_to_arrays(verb, monkeypatch):
+    """Shapes seen before take the arrays' quick way: with the bits of the long one, from weights of any strides."""
+    quick, straight = networks.again, 0
+    for seed in range(400, 700):
+        case = NAMED[verb](seed, problems_networks.REALS)
+        x, weight = tensor(case.x), tensor(case.weight, LAYOUTS[seed % len(LAYOUTS)])
+        bias = None if case.bias is None else tensor(case.bias)
+        monkeypatch.setattr(networks, "again", quick)
+        found = getattr(sash, verb)(x, weight, bias, **case.settings)
+        check_fresh(found, x, weight)
+        monkeypatch.setattr(networks, "again", lambda *told: straight_on(*told))
+        taken = []
+
+        def straight_on(*told, taken=taken):
+            taken.append(quick(*told) is not None)
+
+        wanted = getattr(sash, verb)(x, weight, bias, **case.settings)
+        assert found.dtype == wanted.dtype and found.numpy().tobytes() == wanted.numpy().tobytes(), case
+        straight += any(taken)
+    assert straight > (40 if verb == "conv" else 8)  # the latter where no end of an axis is folded in
+
+
+def watchers():
+    """What must not go straight to arrays: (operands, what surrounds the call)."""
+    x, weight, bias = torch.ones(1, 2, 8, 8), torch.ones(3, 2, 3, 3), torch.ones(3)
+    learnt = weight.clone().requires_grad_()
+    calm = nullcontext()
+    yield "learnt", (x, learnt, bias), calm
+    yield "learnt bias", (x, weight, bias.clone().requires_grad_()), calm
+    yield "negated", (tensor(-np.ones((1, 2, 8, 8), np.float32), "negated"), weight, bias), calm
+    yield "negated weight", (x, tensor(-np.ones((3, 2, 3, 3), np.float32), "negated"), bias), calm
+    yield "sliced", (torch.ones(1, 2, 8, 16)[..., ::2], weight, bias), calm
+    yield "half", (x.bfloat16(), weight.bfloat16(), bias.bfloat16()), calm
+    yield "mixed", (x, weight.double(), bias), calm
+    yield "bias of another type", (x, weight, bias.double()), calm
+    yield "an array among them", (x, weight.numpy(), bias), calm
+    yield "autocast", (x, weight, bias), torch.autocast("cpu", torch.bfloat16)
+    yield "forward mode", (x, weight, bias), torch.autograd.forward_ad.dual_level()
+    yield "meta", (x.to("meta"), weight.to("meta"), bias.to("meta")), calm
+
+
+@pytest.mark.parametrize(("name", "operands", "around"), [pytest.param(*w, id=w[0]) for w in watchers()])
+def test_what_is_watched_does_not(name, operands, around, monkeypatch):
+    def never(*told):
+        raise AssertionError(f"{name} went straight to arrays")
+
+    monkeypatch.setattr(networks, "again", never)
+    with around:
+        found = sash.conv(*operands)
+        assert found.shape == (1, 3, 6, 6) and (found.device.type == "meta" or abs(abs(float(found.detach()[0, 0, 0, 0])) - 18) < 2)
+        assert found.requires_grad == name.startswith("learnt")
+    with pytest.raises(AssertionError, match="went straight"), torch.no_grad():
+        sash.conv(torch.ones(1, 2, 8, 8), torch.nn.Parameter(torch.ones(3, 2, 3, 3)))
+
+
+def test_what_is_mapped_or_traced_does_not(monkeypatch):
+    x, weight = torch.ones(4, 1, 2, 8, 8), torch.ones(3, 2, 3, 3)
+    wanted = torch.stack([sash.conv(v, weight) for v in x])
+    assert torch.equal(torch.func.vmap(lambda v: sash.conv(v, weight))(x), wanted)
+    assert torch.equal(torch.compile(sash.conv, backend="eager", fullgraph=True)(x[0], weight), wanted[0])
+
+
+def test_new_rates_are_heeded_by_tensors():
+    sash.conv(torch.ones(1, 2, 8, 8), torch.ones(3, 2, 3, 3))
+    assert networks.again.cache_info().currsize
+    calibration.forget()
+    assert not networks.again.cache_info().currsize
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -9,7 +9,6 @@ it takes otherwise (3 -> 16 channels of 224², two threads: 0.93 ms, then 0.62).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from sash.arrays.numpy_ import Array, lies_well, packed, readable
 from sash.arrays.weights import Weights
 from sash.crew import share
 from sash.little import Call, Windows
-from sash.machine import machine
+from sash.machine import by_rates, machine
 from sash.methods import CHOICES, borders, channels, direct
 from sash.methods.offsets import STRIP, Kernel, last_axis, plain, settled_sum, shares_rows, shares_samples, tabulated
 from sash.methods.phases import offsets
@@ -42,7 +41,7 @@ class Bound(NamedTuple):
     prepared: Callable[[Weights], Any]
 
 
-@lru_cache(maxsize=256)
+@by_rates(256)
 def bind(problem: Problem, method: str, max_memory: int | None, workers: int) -> Bound | None:
     """The problem on contiguous arrays of its types, with nothing left to settle; None where another way may be taken."""
     if method not in CHOICES[:1] and method != direct.NAME:
@@ -59,7 +58,7 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
     return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, way)
 
 
-@lru_cache(maxsize=256)
+@by_rates(256)
 def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together | None) -> Bound | None:
     """The same for these blocks, whatever it was that chose them; a transposed problem is made in a `way` of its own."""
     if little.takes(problem):
@@ -87,7 +86,7 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together
     return Bound(call, lambda weights: direct.prepare(problem, weights, None))
 
 
-@lru_cache(maxsize=256)
+@by_rates(256)
 def windows(problem: Problem, method: str) -> Windows | None:
     """Where the windows of a little problem lie; None where it is not bound."""
     if not little.takes(problem) or problem.results * problem.taps > little.FEW or bind(problem, method, None, 1) is None:

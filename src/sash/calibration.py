@@ -2,7 +2,7 @@
 
 Every method states its work as amounts of named units (`Cost.work`), so predicted time is linear in the rates, and
 non-negative least squares on relative errors finds them; nothing here knows what the units are.  What no sample
-reaches keeps its shipped rate, scaled as the others are.  Imports: machine, planning (to forget its plans), samples.
+reaches keeps its shipped rate, scaled as the others are.  Imports: machine, methods, samples, tiles.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from sash import bound
 from sash import machine as machines
 from sash.errors import ArgumentError
 from sash.machine import FORMAT, Machine
 from sash.methods import METHODS, Method, direct
-from sash.ops import conv, filters
-from sash.planning import choose
 from sash.plans import Candidate, Plan
 from sash.problem import Problem
 from sash.running import at_once
@@ -161,8 +158,6 @@ def keep(found: Machine, path: Path) -> None:
 def forget() -> None:
     """Plans are made anew, from the rates as they are now."""
     machines.forget()
-    for kept in (choose, bound.bind, bound.settle, bound.windows, filters.again, conv.again):
-        kept.cache_clear()
 
 
 # --- samples ---------------------------------------------------------------------------------------

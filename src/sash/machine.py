@@ -8,13 +8,16 @@ once and left alone.  The planner's predictions are built from these and nothing
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from functools import _lru_cache_wrapper
     from pathlib import Path  # loaded with every verb, it would take a sixth of the time
+
+T = TypeVar("T")
 
 SHIPPED, GPU = [os.path.join(os.path.dirname(__file__), "machines", name) for name in ("default.json", "cuda.json")]
 
@@ -72,9 +75,24 @@ def _of(gpu: bool) -> Machine:
     return read(GPU, 1) if gpu else calibrated() or shipped()
 
 
+def by_rates(maxsize: int) -> Callable[[Callable[..., T]], _lru_cache_wrapper[T]]:
+    """An `lru_cache` of what follows from rates: cleared when they are forgotten."""
+
+    def keep(function: Callable[..., T]) -> _lru_cache_wrapper[T]:
+        kept = lru_cache(maxsize, typed=True)(function)
+        _following.append(kept)
+        return kept
+
+    return keep
+
+
+_following: list[_lru_cache_wrapper[Any]] = []
+
+
 def forget() -> None:
-    """Files are read anew."""
-    _of.cache_clear()
+    """Files are read anew, and what followed from the rates is found anew."""
+    for kept in (_of, *_following):
+        kept.cache_clear()
 
 
 def shipped() -> Machine:

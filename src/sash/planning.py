@@ -5,11 +5,10 @@ Plans are made from shapes, types and flags alone, and kept.  Imports: plan, met
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import prod
 
 from sash.errors import ArgumentError, MemoryLimit
-from sash.machine import Machine, machine
+from sash.machine import Machine, by_rates, machine
 from sash.methods import CHOICES, METHODS, Cost, Method, direct, named
 from sash.methods.transposed import crossing, together
 from sash.plans import Candidate, Plan, describe, size
@@ -31,7 +30,7 @@ RIVALS = 3
 """Methods besides the predicted best that are tried, where trying is asked for."""
 
 
-@lru_cache(maxsize=1024)
+@by_rates(1024)
 def choose(problem: Problem, method: str, max_memory: int | None, workers: int) -> Plan:
     """The plan for a problem: the fastest willing method within `max_memory` bytes of scratch, or the one asked for.
 

@@ -18,6 +18,7 @@ from sash.arrays.weights import Weights, sum_of_products
 from sash.axis import BOUNDARIES, Axis
 from sash.bound import Bound, bind
 from sash.errors import ArgumentError, KindError, unknown
+from sash.machine import by_rates
 from sash.methods.offsets import Kernel
 from sash.ops.arithmetic import WORTH_MEASURING, How, carry_out, per_axis, too_tall
 from sash.problem import Problem
@@ -238,7 +239,7 @@ class Again(NamedTuple):
         return np.ascontiguousarray(w.transpose(self.order) if self.order else w, self.compute).reshape(-1)
 
 
-@lru_cache(maxsize=256, typed=True)
+@by_rates(256)
 def again(
     workers: int, shape: tuple[int, ...], x: np.dtype[Any], sizes: tuple[int, ...], kind: np.dtype[Any], rank: int, rounded: Any, *told: Any
 ) -> Again | None:

@@ -2,7 +2,7 @@
 
     x (N, C, *S)   weight (O, C/groups, *K)   y (N, O, *out)       or channels last, as views
 One Form per call, made from shapes; it is kept, and while a graph is traced made anew.
-Imports: PyTorch, trilinear, form, layout, tensors.
+Imports: PyTorch, repeats, trilinear, form, layout, tensors.
 """
 
 from __future__ import annotations
@@ -10,19 +10,34 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
+from sash.arrays.numpy_ import Array
+from sash.arrays.torch_ import TYPES
 from sash.errors import ArgumentError, KindError
+from sash.machine import by_rates
+from sash.ops import repeats
+from sash.ops.adjoint import turned
 from sash.ops.filters import check_cval
-from sash.ops.form import Form, Slid
+from sash.ops.form import Form, Slid, problem_of
 from sash.ops.layout import Settings, check_size, fit, fit_transposed
 from sash.ops.tensors import RESULTS, autocasts, gathered
-from sash.ops.trilinear import run
+from sash.ops.trilinear import batched, goes_native, run, transformed
+from sash.tiles import workers
+
+WHOLE = (torch.float32, torch.float64)
+"""Types that results keep and arrays have."""
 
 
 def conv(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor:
     """`conv`."""
+    if alone(x, weight, bias):
+        ready = again(workers(), x.shape, weight.shape, x.dtype, settings, False)
+        if ready is not None:
+            return torch.from_numpy(ready.made(bare(x), bare(weight), None if bias is None else bare(bias)))
     x, weight, bias = settled(*gathered(x=x, weight=weight, bias=bias))
     form, last, _ = _form(x, weight, bias, settings, False)
     if last:
@@ -32,11 +47,50 @@ def conv(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor:
 
 def conv_transpose(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor:
     """`conv_transpose`: x's side of the forward operation."""
+    if alone(x, weight, bias):
+        ready = again(workers(), x.shape, weight.shape, x.dtype, settings, True)
+        if ready is not None and torch.isfinite(weight).all():  # as on arrays
+            kernel = turned(bare(weight), ready.groups, weight.ndim - 2)
+            return torch.from_numpy(ready.made(bare(x), kernel, None if bias is None else bare(bias)))
     z, weight, bias = settled(*gathered(x=x, weight=weight, bias=bias))
     form, last, shape = _form(z, weight, bias, settings, True)
     if last:
         return run(form, "x", weight.movedim((-1, -2), (0, 1)), z.movedim(-1, 1), shape, bias).movedim(1, -1)
     return run(form, "x", weight, z, shape, bias)
+
+
+def alone(x: Any, weight: Any, bias: Any) -> bool:
+    """Whether these are tensors of one floating type on the CPU, x contiguous, and nobody watches."""
+    kind, grad = getattr(x, "dtype", None), torch.is_grad_enabled()
+    if kind not in WHOLE or not x.is_contiguous() or torch.is_autocast_enabled("cpu") or transformed() or torch.compiler.is_compiling():
+        return False
+    for t in (x, weight) if bias is None else (x, weight, bias):
+        if type(t) is not Tensor and type(t) is not Parameter:
+            return False
+        if t.dtype is not kind or not t.is_cpu or (grad and t.requires_grad) or t.is_neg() or batched(t):
+            return False
+    return True
+
+
+def bare(t: Tensor) -> Array:
+    """The array on the same memory."""
+    found: Array = t.detach().numpy() if t.requires_grad else t.numpy()
+    return found
+
+
+@by_rates(256)
+def again(
+    crew: int, x: tuple[int, ...], weight: tuple[int, ...], kind: torch.dtype, settings: Settings, transposed: bool
+) -> repeats.Again | None:
+    """The convolution of arrays that is all there is to do; None where there may be another way, PyTorch's own among them."""
+    form, last, shape = _made(x, weight, None, kind, False, settings, transposed)
+    if last:
+        return None
+    problem = problem_of(form, shape if transposed else x, weight[0], 0, TYPES[kind], TYPES[kind], "torch")
+    if goes_native(problem, form, crew):
+        return None
+    element = np.dtype(TYPES[kind])
+    return repeats.again(crew, x, element, weight, element, settings, transposed)
 
 
 def settled(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:

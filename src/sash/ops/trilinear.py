@@ -20,6 +20,7 @@ from torch.nn import Parameter
 from sash.arrays.torch_ import HALF, TYPES, array, tensor
 from sash.arrays.weights import Weights
 from sash.errors import KindError, MemoryLimit
+from sash.machine import by_rates
 from sash.methods import native
 from sash.ops.adjoint import reverse, turned, weigh
 from sash.ops.arithmetic import carry_out, per_axis
@@ -46,7 +47,7 @@ def run(
         return traced(form, wants, a, b, shape, bias, gate)
     if not watched(a, b, bias):
         return respond(form, wants, a, b, shape, bias, gate)
-    if any([t is not None and _batched(t) for t in (a, b, bias)]):
+    if any([t is not None and batched(t) for t in (a, b, bias)]):
         return traced(form, wants, a, b, shape, bias, gate)  # batched cotangents: the operation is looped over
     if not all([t is None or type(t) in (Tensor, Parameter) or transformed() for t in (a, b, bias)]):
         return traced(form, wants, a, b, shape, bias, gate)
@@ -69,18 +70,18 @@ def watched(*operands: Tensor | None) -> bool:
     for t in operands:
         if t is None:
             continue
-        if (grad and t.requires_grad) or (type(t) is not Tensor and type(t) is not Parameter) or _batched(t):
+        if (grad and t.requires_grad) or (type(t) is not Tensor and type(t) is not Parameter) or batched(t):
             return True
     return transformed()
 
 
-def _batched(t: Tensor) -> bool:
-    """A batch of cotangents (`is_grads_batched`; a private name too)."""
+def batched(t: Tensor) -> bool:
+    """A batch of cotangents (`is_grads_batched`; a private name, and only here)."""
     return torch._C._functorch.is_legacy_batchedtensor(t)
 
 
 def transformed() -> bool:
-    """Inside torch.func's transforms or forward-mode differentiation (private names, and only here)."""
+    """Inside torch.func's transforms or forward-mode differentiation (private names too)."""
     return torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0
 
 
@@ -165,7 +166,7 @@ def _per_axis(kernels: Sequence[Tensor]) -> Any:
     return tuple(found)
 
 
-@lru_cache(maxsize=2048, typed=True)
+@by_rates(2048)
 def goes_native(problem: Problem, form: Form, crew: int) -> bool:
     """Whether PyTorch's own convolution is the way (the kernel being finite, as nearly all are)."""
     if problem.home == "numpy":
@@ -197,7 +198,7 @@ def native_wins(
     return name == native.NAME or race(side, limit, runs, a.device if on_device(a) else None) == native.NAME
 
 
-@lru_cache(maxsize=2048, typed=True)
+@by_rates(2048)
 def contested(problem: Problem, form: Form, crew: int) -> bool:
     """Whether predictions leave open if PyTorch's own convolution or the engine is faster."""
     plan = choose(problem._replace(finite=True), form.method, form.max_memory, crew)
