@@ -20,7 +20,7 @@ ROOT = Path(sash.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = {
     **dict.fromkeys(("errors", "accuracy"), 0),
-    **dict.fromkeys(("window", "axis", "problem", "machine", "crew"), 1),
+    **dict.fromkeys(("window", "axis", "problem", "machine", "crew", "heap"), 1),
     "arrays": 2,
     "kernels": 3,
     "methods": 4,

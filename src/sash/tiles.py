@@ -13,6 +13,7 @@ from operator import index
 
 import numpy as np
 
+from sash import heap
 from sash.arrays import family
 from sash.arrays.numpy_ import Array
 from sash.arrays.weights import Weights
@@ -22,6 +23,8 @@ from sash.machine import usable_cores
 from sash.methods import named
 from sash.plans import Plan
 from sash.problem import Box
+
+heap.keep()
 
 _asked: ContextVar[int] = ContextVar("sash.threads", default=0)
 

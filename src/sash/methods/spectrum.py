@@ -348,10 +348,10 @@ def _apply(problem: Problem, tile: Array, values: Array, geometry: Sequence[Geom
                         total[:, o] += f.lib.multiply(spectra[:, p], values[o, q], out=term)
                     else:
                         f.lib.multiply(spectra[:, p], values[o, 0], out=total[:, o])
-    result: Array = f.irfftn(total, lengths, axes)
     valid = [slice(0, n) for n in problem.out]
     for g in geometry:
         valid[g.axis] = slice(0, (problem.out[g.axis] - 1) * g.stride + 1, g.stride)
+    result: Array = f.irfftn(total, lengths, axes, [valid[i - 2].stop for i in axes])
     return cut(result, valid)
 
 
