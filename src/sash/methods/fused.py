@@ -7,6 +7,7 @@ ends of each row.   Imports: arrays, bands, kernels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
@@ -23,40 +24,94 @@ from sash.problem import Problem
 
 
 def run(problem: Problem, x: Array, terms: Terms, even: bool, y: Array, cval: float, spare: list[Array]) -> None:
-    """Make one block, whatever lies before z one by one; `spare` holds scratch that no block is using."""
+    """Make one block; `spare` holds scratch that no block is using."""
     at = slots(problem.axes)
     if not readable(x.dtype, problem.dtype) or not sound(x) or not lies_well(x.shape, x.strides, x.itemsize, at.x + 2):
         x = np.ascontiguousarray(x, problem.dtype)
     fits = y.dtype == problem.dtype or (len(terms) == 1 and storable(problem.dtype, y.dtype, problem.bits > 0))
     direct = fits and sound(y) and lies_well(y.shape, y.strides, y.itemsize, at.x + 2)
     target = y if direct else np.empty(y.shape, problem.dtype)
-    course = _course(problem.axes, x.shape[at.x + 3 :], steps(x), steps(target))
-    s = spare.pop() if spare else None
-    if s is None or s.size < course.room.end:
-        s = aligned(course.room.end, problem.dtype)
-    source, goal = flat(x), flat(target)
-    lead = target.shape[: at.z + 2 if at.z >= 0 else 2]
-    for place in np.ndindex(*lead):
-        x0 = sum([i * step for i, step in zip(place, steps(x), strict=False)])
-        y0 = sum([i * step for i, step in zip(place, steps(target), strict=False)])
-        for number, term in enumerate(terms):
-            kz, ky, kx = (term[i] if i >= 0 else None for i in at)
-            _march(course, source, x0, goal, y0, kz, ky, kx, cval, int(number > 0), s, even)
-    spare.append(s)
+    _make(problem, x.shape, steps(x), 0, steps(target), 0, flat(x), terms, even, flat(target), cval, spare)
     if target is not y:
         give(target, y)
+
+
+def settled(
+    problem: Problem, shape: tuple[int, ...], steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int
+) -> Callable[[Array, tuple[bool, Terms, bool, list[Array]], Array, float], None] | None:
+    """`run` with everything settled but its operands: made(x, prepared, y, cval), x and y flat; None where something is copied.
+
+    Samples of `shape` lie `steps` apart in x, from `first` on, and results `goals` apart in y, from `goal` on.
+    """
+    at, out = slots(problem.axes), (problem.batch, 1, *problem.out)
+    fits = problem.result == problem.dtype or (problem.rank == 1 and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0))
+    if not fits or not lies_well(shape, steps, 1, at.x + 2) or not lies_well(out, goals, 1, at.x + 2):
+        return None
+
+    def made(x: Array, prepared: tuple[bool, Terms, bool, list[Array]], y: Array, cval: float) -> None:
+        _, terms, even, spare = prepared
+        _make(problem, shape, steps, first, goals, goal, x, terms, even, y, cval, spare)
+
+    return made
+
+
+def _make(
+    problem: Problem, shape: tuple[int, ...], xs: tuple[int, ...], first: int, ys: tuple[int, ...], goal: int, x: Array, terms: Terms,
+    even: bool, y: Array, cval: float, spare: list[Array],
+) -> None:  # fmt: skip
+    """One block of flat x and y, whatever lies before z one by one."""
+    at = slots(problem.axes)
+    lead = (problem.batch, 1, *problem.out)[: at.z + 2 if at.z >= 0 else 2]
+    courses = [_course(problem.axes, shape[at.x + 3 :], xs, first, ys, goal, number > 0) for number in range(len(terms))]
+    end = courses[0].room.end
+    s = spare.pop() if spare else None
+    if s is None or s.size < end:
+        s = aligned(end, problem.dtype)
+    for place in np.ndindex(*lead):
+        x0 = sum([i * step for i, step in zip(place, xs, strict=False)])
+        y0 = sum([i * step for i, step in zip(place, ys, strict=False)])
+        for course, term in zip(courses, terms, strict=True):
+            kz, ky, kx = (term[i] if i >= 0 else None for i in at)
+            _march(course, x, x0, y, y0, kz, ky, kx, cval, s, even)
+    spare.append(s)
+
+
+class Step(NamedTuple):
+    """A group of planes in a band of rows: what each kernel is told."""
+
+    m: int
+    """Rows."""
+    line: Array
+    """Offsets in x of the extended rows, -1: cval."""
+    gathers: bool
+    """Some of them read cval: they are gathered first."""
+    blank: Array
+    """Where planes go that read cval, and nothing else."""
+    planes: Array
+    """Offsets in x of the others."""
+    to: Array
+    """Where they go, plane by plane."""
+    starts: Array
+    """Where in s they are filtered in y, plane by plane, and ..."""
+    seats: Array
+    """... row by row."""
+    rows: Array
+    """Where they go, row by row."""
+    spot: Array
+    """Where in y the rows go that are filtered in z behind this step, and ..."""
+    ring: Array
+    """... offsets in the window of what they read."""
+    made: int
+    """Planes of them; 0: none are ready."""
 
 
 class Course(NamedTuple):
     """All tables of a block, in elements of x, of s and of y."""
 
     room: Room
-    zat: Array
-    """Offset of each extended plane, -1: it reads cval."""
-    yat: Array
-    """Offset of each extended row, -1: it reads cval."""
-    xsrc: int
-    """Offset in a row of x of the first sample of the plain run."""
+    steps: tuple[Step, ...]
+    add: int
+    """1: what is made is added to what y holds."""
     xlo: int
     xhi: int
     """The plain run in an extended row."""
@@ -67,73 +122,92 @@ class Course(NamedTuple):
     """Offsets of the taps along x."""
     n: int
     """Values made per row."""
-    planes: int
-    rows: int
     yz: int
     yy: int
-    ring: Array
-    """Offsets of planes in the window, twice in a row."""
-    slots: Array
-    """Offsets of planes of the window in s, twice in a row."""
-    seats: Array
-    """(GROUP, band) offsets in s of the rows of a group."""
-    counts: Array
-    """0, 1, ... for the rows of a band."""
-    beyond: tuple[bool, ...]
-    """Groups in which some plane reads cval."""
+    window: Array
+    """Offsets of the window's rows."""
     shelf: Array
     """Offsets of gathered rows."""
     identity: bool
     """There is no pass along x."""
 
 
-@lru_cache(maxsize=256)
-def _course(axes: tuple[Axis, ...], behind: tuple[int, ...], xs: tuple[int, ...], ys: tuple[int, ...]) -> Course:
+@lru_cache(maxsize=128)
+def _course(
+    axes: tuple[Axis, ...], behind: tuple[int, ...], xs: tuple[int, ...], first: int, ys: tuple[int, ...], goal: int, add: bool
+) -> Course:
+    """Band by band through all extended planes, a group at a time."""
     at = slots(axes)
     za, ya, xa = (axes[i] if i >= 0 else single() for i in at)
     c = prod(behind)
     found = plain_run(xa)
     assert found is not None
-    low, high, first, gap, source = found
+    low, high, begin, gap, source = found
     room = room_of(za.size, ya.size, za.out, ya.out, xa.out * c, (xa.out - 1 + xa.reach) * c)
+    A, B, n = za.size, ya.size, xa.out * c
+    yz, yy = (ys[i + 2] if i >= 0 else 0 for i in at[:2])
 
-    def offsets(axis: Axis, i: int, step: tuple[int, ...]) -> Array:
+    def offsets(axis: Axis, i: int) -> Array:
         read = index(axis)
-        return np.where(read < 0, -1, read * (step[i + 2] if i >= 0 else 0))
+        return np.where(read < 0, -1, read * (xs[i + 2] if i >= 0 else 0))
 
-    wide = np.arange(c)
-    zat = offsets(za, at.z, xs)
-    planes = np.arange(2 * max(room.slots, 1)) % max(room.slots, 1)
+    planes, lines, wide, counts = offsets(za, at.z), offsets(ya, at.y), np.arange(c), np.arange(room.band)
+    circle = np.arange(2 * max(room.slots, 1)) % max(room.slots, 1) * room.plane
+    seats = np.arange(bands.GROUP * room.band).reshape(bands.GROUP, room.band) * room.pitch + -low * c % 16
+    found_steps = []
+    for top in range(0, ya.out, room.band):
+        top = top if add else max(min(top, ya.out - room.band), 0)  # a full band again: the same bits
+        m = min(room.band, ya.out - top)
+        line = lines[top : top + m + B - 1]
+        done = 0  # planes of output made
+        for e in range(0, len(planes), bands.GROUP):
+            here = planes[e : e + bands.GROUP]
+            count, real = len(here), here >= 0
+            if A > 1:
+                to, step = circle[e % room.slots : e % room.slots + count] + room.window, n
+            else:
+                to, step = goal + top * yy + np.arange(e, e + count) * yz, yy
+            ready = max(e + count - (A - 1), done) if A > 1 else done
+            sat = seats[:count, :m][real]
+            found_steps.append(
+                Step(
+                    m=m,
+                    line=line,
+                    gathers=bool((line < 0).any()),
+                    blank=to[~real],
+                    planes=here[real] + first + begin * c,
+                    to=to[real],
+                    starts=sat[:, 0] + low * c,
+                    seats=sat.reshape(-1),
+                    rows=np.add.outer(to[real], counts[:m] * step).reshape(-1),
+                    spot=goal + done * yz + (top + counts[:m]) * yy,
+                    ring=circle[done % max(room.slots, 1) :][: ready - done + A - 1],
+                    made=ready - done,
+                )
+            )
+            done = ready
     return Course(
         room=room,
-        zat=zat,
-        yat=offsets(ya, at.y, xs),
-        xsrc=first * c,
+        steps=tuple(found_steps),
+        add=int(add),
         xlo=low * c,
         xhi=high * c,
         gap=np.add.outer(gap * c, wide).reshape(-1),
         source=np.where(np.repeat(source, c) < 0, -1, np.add.outer(source * c, wide).reshape(-1)),
         along=np.arange(xa.size) * (xa.dilation * c),
-        n=xa.out * c,
-        planes=za.out,
-        rows=ya.out,
-        yz=ys[at.z + 2] if at.z >= 0 else 0,
-        yy=ys[at.y + 2] if at.y >= 0 else 0,
-        ring=planes * room.plane,
-        slots=planes * room.plane + room.window,
-        seats=np.arange(bands.GROUP * room.band).reshape(bands.GROUP, room.band) * room.pitch + -low * c % 16,
-        counts=np.arange(room.band),
-        beyond=tuple([bool((zat[e : e + bands.GROUP] < 0).any()) for e in range(0, len(zat), bands.GROUP)]),
-        shelf=np.arange(room.band + ya.size - 1) * room.pitch,
+        n=n,
+        yz=yz,
+        yy=yy,
+        window=room.window + counts * n,
+        shelf=np.arange(room.band + B - 1) * room.pitch,
         identity=xa.size == 1 and not len(gap),
     )
 
 
 def _march(
-    t: Course, x: Array, x0: int, y: Array, y0: int, kz: Array | None, ky: Array | None, kx: Array | None, cval: float, add: int, s: Array,
-    even: bool,
-) -> None:  # fmt: skip
-    """Band by band through all extended planes, a group at a time: y pass, x pass, z pass; `even`: all kernels are symmetric."""
+    t: Course, x: Array, x0: int, y: Array, y0: int, kz: Array | None, ky: Array | None, kx: Array | None, cval: float, s: Array, even: bool
+) -> None:
+    """All steps of a course, those of x and y moved by x0 and y0: y pass, x pass, z pass; `even`: all kernels are symmetric."""
     from sash.kernels.cpu.ends import ends
 
     if even:
@@ -141,54 +215,34 @@ def _march(
     else:
         from sash.kernels.cpu.rows import along, column
 
-    room = t.room
     one = np.ones(1, s.dtype)
     kz, ky, kx = (one if k is None else k for k in (kz, ky, kx))
-    A, B = len(kz), len(ky)
     # What cval is worth behind the y pass, and behind the x pass.
     past = cval * float(ky.sum(dtype=np.float64)) if cval else 0.0
     beyond = past * float(kx.sum(dtype=np.float64)) if cval else 0.0
-    zero = np.zeros(1, np.int64)
-    E, length = len(t.zat), t.xhi - t.xlo
-    for top in range(0, t.rows, room.band):
-        top = max(min(top, t.rows - room.band), 0) if not add else top  # a full band again: the same bits
-        m = min(room.band, t.rows - top)
-        line = t.yat[top : top + m + B - 1]
-        gathers = bool((line < 0).any())
-        done = 0  # planes of output made
-        for e in range(0, E, bands.GROUP):
-            planes = t.zat[e : e + bands.GROUP]
-            count = len(planes)
-            if A > 1:
-                to, step, goal, more = t.slots[e % room.slots : e % room.slots + count], t.n, s, 0
+    length, pitch = t.xhi - t.xlo, t.room.pitch
+    goal, step, moved, more = (s, t.n, 0, 0) if len(kz) > 1 else (y, t.yy, y0, t.add)
+    for p in t.steps:
+        if len(p.blank):
+            _constant(goal, p.blank + moved, p.m, step, t.n, beyond, more)
+        if len(p.planes):
+            at, reading, source = _by(p.planes, x0), p.line, x
+            if p.gathers:
+                at, reading, source = _gathered(t, x, at, p.line, cval, s), t.shelf, s
+            if t.identity:
+                column(source, ky, goal, at, _by(p.to, moved), reading, step, p.m, length, more)
             else:
-                to, step, goal, more = y0 + top * t.yy + np.arange(e, e + count) * t.yz, t.yy, y, add
-            seats = t.seats[:count, :m]
-            if t.beyond[e // bands.GROUP]:
-                real = planes >= 0
-                _constant(goal, to[~real], m, step, t.n, beyond, more)
-                planes, to, seats = planes[real], to[real], seats[real]
-                if not len(planes):
-                    planes = to = seats = zero[:0]
-            if len(planes):
-                if gathers:
-                    at, reading, source = _gathered(t, x, planes + x0, line, m + B - 1, cval, s), t.shelf, s
-                else:
-                    at, reading, source = planes + (x0 + t.xsrc), line, x
-                if t.identity:
-                    column(source, ky, goal, at, to, reading, step, m, length, more)
-                else:
-                    column(source, ky, s, at, seats[:, 0] + t.xlo, reading, room.pitch, m, length, 0)
-                    seats = seats.reshape(-1)
-                    if len(t.gap):
-                        ends(s, seats, t.gap, t.source, s.dtype.type(past))
-                    along(s, kx, goal, seats, np.add.outer(to, t.counts[:m] * step).reshape(-1), t.along, t.n, more)
-            ready = e + count - (A - 1)
-            if A > 1 and ready > done:
-                spot = y0 + done * t.yz + (top + t.counts[:m]) * t.yy
-                ring = t.ring[done % room.slots : done % room.slots + ready - done + A - 1]
-                column(s, kz, y, room.window + t.counts[:m] * t.n, spot, ring, t.yz, ready - done, t.n, add)
-                done = ready
+                column(source, ky, s, at, p.starts, reading, pitch, p.m, length, 0)
+                if len(t.gap):
+                    ends(s, p.seats, t.gap, t.source, s.dtype.type(past))
+                along(s, kx, goal, p.seats, _by(p.rows, moved), t.along, t.n, more)
+        if p.made:
+            column(s, kz, y, t.window[: p.m], _by(p.spot, y0), p.ring, t.yz, p.made, t.n, t.add)
+
+
+def _by(at: Array, step: int) -> Array:
+    """Offsets moved by a step."""
+    return at + step if step else at
 
 
 def _constant(y: Array, at: Array, m: int, step: int, n: int, value: float, add: int) -> None:
@@ -203,15 +257,15 @@ def _constant(y: Array, at: Array, m: int, step: int, n: int, value: float, add:
                 row.fill(value)
 
 
-def _gathered(t: Course, x: Array, planes: Array, line: Array, reach: int, cval: float, s: Array) -> Array:
+def _gathered(t: Course, x: Array, planes: Array, line: Array, cval: float, s: Array) -> Array:
     """The rows that a band reads, those that read cval included, in one place; offsets of the planes there."""
-    length, pitch = t.xhi - t.xlo, t.room.pitch
+    length, pitch, reach = t.xhi - t.xlo, t.room.pitch, len(line)
     room = s[t.room.gathered : t.room.gathered + len(planes) * reach * pitch].reshape(len(planes), reach, pitch)
     room[:, :, :length] = cval
     read = np.flatnonzero(line >= 0)  # one run of rows and one of planes: the others read cval
     if len(read):
         steps = [int(a[1] - a[0]) * x.itemsize if len(a) > 1 else 0 for a in (planes, line[read])]
-        start = int(planes[0]) + t.xsrc + int(line[read[0]])
+        start = int(planes[0]) + int(line[read[0]])
         found = as_strided(x[start:], (len(planes), len(read), length), (*steps, x.itemsize))
         room[:, read[0] : read[-1] + 1, :length] = found
     return t.room.gathered + np.arange(len(planes)) * (reach * pitch)
