@@ -20,15 +20,18 @@ from sash.arrays.weights import Weights
 from sash.crew import share
 from sash.little import Call, Windows
 from sash.machine import by_rates, machine
-from sash.methods import CHOICES, borders, channels, direct
+from sash.methods import CHOICES, borders, channels, direct, fused, separable
 from sash.methods.offsets import STRIP, Kernel, last_axis, plain, settled_sum, shares_rows, shares_samples, tabulated
 from sash.methods.phases import offsets
 from sash.methods.transposed import Together, cross, together
 from sash.planning import choose
 from sash.problem import Box, Problem
 
-Made = Callable[[Array, Kernel, Array, Any], None]
+Made = Callable[[Array, Any, Array, Any], None]
 """made(x, kernel, y, cval), x and y flat, writes a block of y."""
+
+Way = Callable[[Problem, "tuple[int, ...]", int, "tuple[int, ...]", int], "Made | None"]
+"""way(part, steps, first, goals, goal): samples lie `steps` apart in x from `first` on, results `goals` apart in y."""
 
 TABLES = 1 << 15
 """Entries of all tables of a problem, at most: rows of its blocks."""
@@ -39,17 +42,20 @@ class Bound(NamedTuple):
 
     call: Call
     prepared: Callable[[Weights], Any]
+    factored: bool = False
+    """The weights must be known as products of 1-D kernels."""
 
 
 @by_rates(256)
 def bind(problem: Problem, method: str, max_memory: int | None, workers: int) -> Bound | None:
     """The problem on contiguous arrays of its types, with nothing left to settle; None where another way may be taken."""
-    if method not in CHOICES[:1] and method != direct.NAME:
-        return None
-    if direct.refuses(problem) or not direct.one_pass(problem):
+    fuses, sums = separable.fuses(problem), not direct.refuses(problem) and direct.one_pass(problem)
+    if not {CHOICES[0]: fuses or sums, direct.NAME: sums, separable.NAME: fuses}.get(method):
         return None
     plan = choose(problem, method, max_memory, workers)
-    if plan.method != direct.NAME:
+    if fuses and plan.method == separable.NAME:
+        return passes(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers)
+    if not sums or plan.method != direct.NAME:
         return None
     if little.takes(problem) and plan.boxes:
         return None
@@ -70,7 +76,7 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together
     if way:
         found = _crossed(problem, *way.tile) if way.crossed else _woven(problem, way.tile)
     else:
-        found = [_block(problem, box) for box in boxes]
+        found = [_block(problem, box, _made) for box in boxes]
     blocks: list[Call] = [block for block in found if block is not None]
     if len(blocks) < len(found):
         return None
@@ -87,6 +93,21 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together
 
 
 @by_rates(256)
+def passes(problem: Problem, boxes: tuple[Box, ...], workers: int) -> Bound | None:
+    """A product of 1-D kernels, in fused passes."""
+    if not readable(np.dtype(problem.source), problem.dtype):
+        return None
+    blocks = [_block(problem, box, fused.settled) for box in boxes]
+    if None in blocks:
+        return None
+
+    def call(x: Array, terms: Any, y: Array, cval: Any, bias: Array | None) -> None:
+        share(lambda block: block(x, terms, y, cval, bias), blocks, workers)
+
+    return Bound(call, lambda weights: separable.prepare(problem, weights, None), factored=True)
+
+
+@by_rates(256)
 def windows(problem: Problem, method: str) -> Windows | None:
     """Where the windows of a little problem lie; None where it is not bound."""
     if not little.takes(problem) or problem.results * problem.taps > little.FEW or bind(problem, method, None, 1) is None:
@@ -94,15 +115,15 @@ def windows(problem: Problem, method: str) -> Windows | None:
     return little.windows(problem, False)
 
 
-def _block(problem: Problem, box: Box) -> Call | None:
-    """How one block is made; None: it needs more than kernels do."""
+def _block(problem: Problem, box: Box, way: Way) -> Call | None:
+    """How one block is made in a way; None: it needs more than kernels do."""
     goals = packed((1, problem.outputs, *problem.out), 1)
     goal = sum([o * step for (o, _), step in zip(box, (goals[0], *goals[2:]), strict=True)])
-    made, where = _piece(problem, box, goals, goal), (slice(*box[0]), slice(None), *[slice(o, p) for o, p in box[1:]])
+    made, where = _piece(problem, box, goals, goal, way), (slice(*box[0]), slice(None), *[slice(o, p) for o, p in box[1:]])
     if made is None:
         return None
 
-    def call(x: Array, kernel: Kernel, y: Array, cval: Any, bias: Array | None) -> None:
+    def call(x: Array, kernel: Any, y: Array, cval: Any, bias: Array | None) -> None:
         made(x.reshape(-1), kernel, y.reshape(-1), cval)
         if bias is not None:
             with np.errstate(all="ignore"):
@@ -163,7 +184,7 @@ def _weft(problem: Problem, classes: Any, box: Box, goals: tuple[int, ...], goal
         if part is None:  # no tap meets a sample
             zero.append(slice(c * size, (c + 1) * size))
             continue
-        piece = _piece(part, (*box, (0, n)), packed((*shape, n), 1), c * size)
+        piece = _piece(part, (*box, (0, n)), packed((*shape, n), 1), c * size, _made)
         if piece is None:
             return None
         made.append((at, piece))
@@ -183,14 +204,14 @@ def _weft(problem: Problem, classes: Any, box: Box, goals: tuple[int, ...], goal
     return call
 
 
-def _piece(problem: Problem, box: Box, goals: tuple[int, ...], goal: int) -> Made | None:
+def _piece(problem: Problem, box: Box, goals: tuple[int, ...], goal: int, way: Way) -> Made | None:
     """How a block is made whose results lie `goals` apart from `goal` on, if each axis reads one forward run of samples."""
     runs, part = problem.part(box)
     if not all([len(r) == 1 and r[0].step == 1 and r[0].first >= 0 for r in runs]):
         return None
     steps = packed((1, problem.inputs, *[a.n for a in problem.axes]), 1)
     first = sum([at * step for at, step in zip((box[0][0], *[r[0].first for r in runs]), (steps[0], *steps[2:]), strict=True)])
-    return _made(part, steps, first, goals, goal)
+    return way(part, steps, first, goals, goal)
 
 
 def _made(part: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Made | None:

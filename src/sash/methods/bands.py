@@ -85,7 +85,7 @@ def block(problem: Problem, limit: float, cores: int) -> tuple[int, ...]:
     tile[at.x + 1] = out[at.x] if out[at.x] * inner <= 2 * ROW else max(ROW // inner, 1)
     if at.y >= 0:
         most = _rows(prod(out[at.x :]), out[at.z] + problem.axes[at.z].size - 1 if at.z >= 0 else 1)
-        least = most if out[at.y] <= most and most > BAND else min(most, max(-(-out[at.y] // (2 * cores)), most // 4))
+        least = most if out[at.y] <= most and most > BAND else min(most, max(-(-out[at.y] // cores), most // 4))
         tile[at.y + 1] = min(out[at.y], max(least, -(-out[at.y] // BLOCKS)))
     if at.z >= 0:
         tile[at.z + 1] = out[at.z]

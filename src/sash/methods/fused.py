@@ -31,38 +31,40 @@ def run(problem: Problem, x: Array, terms: Terms, even: bool, y: Array, cval: fl
     fits = y.dtype == problem.dtype or (len(terms) == 1 and storable(problem.dtype, y.dtype, problem.bits > 0))
     direct = fits and sound(y) and lies_well(y.shape, y.strides, y.itemsize, at.x + 2)
     target = y if direct else np.empty(y.shape, problem.dtype)
-    _make(problem, x.shape, steps(x), 0, steps(target), 0, flat(x), terms, even, flat(target), cval, spare)
+    _make(problem, steps(x), 0, steps(target), 0, flat(x), terms, even, flat(target), cval, spare)
     if target is not y:
         give(target, y)
 
 
 def settled(
-    problem: Problem, shape: tuple[int, ...], steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int
+    problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int
 ) -> Callable[[Array, tuple[bool, Terms, bool, list[Array]], Array, float], None] | None:
     """`run` with everything settled but its operands: made(x, prepared, y, cval), x and y flat; None where something is copied.
 
-    Samples of `shape` lie `steps` apart in x, from `first` on, and results `goals` apart in y, from `goal` on.
+    Samples lie `steps` apart in x, from `first` on, and results `goals` apart in y, from `goal` on.
     """
-    at, out = slots(problem.axes), (problem.batch, 1, *problem.out)
+    at, given, out = slots(problem.axes), (problem.batch, 1, *[a.n for a in problem.axes]), (problem.batch, 1, *problem.out)
     fits = problem.result == problem.dtype or (problem.rank == 1 and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0))
-    if not fits or not lies_well(shape, steps, 1, at.x + 2) or not lies_well(out, goals, 1, at.x + 2):
+    if not fits or not lies_well(given, steps, 1, at.x + 2) or not lies_well(out, goals, 1, at.x + 2):
         return None
 
     def made(x: Array, prepared: tuple[bool, Terms, bool, list[Array]], y: Array, cval: float) -> None:
         _, terms, even, spare = prepared
-        _make(problem, shape, steps, first, goals, goal, x, terms, even, y, cval, spare)
+        with np.errstate(all="ignore"):
+            _make(problem, steps, first, goals, goal, x, terms, even, y, cval, spare)
 
     return made
 
 
 def _make(
-    problem: Problem, shape: tuple[int, ...], xs: tuple[int, ...], first: int, ys: tuple[int, ...], goal: int, x: Array, terms: Terms,
-    even: bool, y: Array, cval: float, spare: list[Array],
+    problem: Problem, xs: tuple[int, ...], first: int, ys: tuple[int, ...], goal: int, x: Array, terms: Terms, even: bool, y: Array,
+    cval: float, spare: list[Array],
 ) -> None:  # fmt: skip
     """One block of flat x and y, whatever lies before z one by one."""
     at = slots(problem.axes)
     lead = (problem.batch, 1, *problem.out)[: at.z + 2 if at.z >= 0 else 2]
-    courses = [_course(problem.axes, shape[at.x + 3 :], xs, first, ys, goal, number > 0) for number in range(len(terms))]
+    behind = tuple([a.n for a in problem.axes[at.x + 1 :]])
+    courses = [_course(problem.axes, behind, xs, first, ys, goal, number > 0) for number in range(len(terms))]
     end = courses[0].room.end
     s = spare.pop() if spare else None
     if s is None or s.size < end:

@@ -39,6 +39,11 @@ def refuses(problem: Problem) -> str:
     return ""
 
 
+def fuses(problem: Problem) -> bool:
+    """Whether passes are fused: the order of summation must be that of the whole."""
+    return problem.home != "cuda" and not problem.upsampled and not refuses(problem) and bands.takes(problem)
+
+
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     item = problem.itemsize
     if problem.home != "cuda" and bands.takes(problem):
@@ -81,7 +86,7 @@ def boxes(problem: Problem, cost: Cost) -> list[Box]:
     return problem.grid(cost.tile)
 
 
-def prepare(problem: Problem, weights: Weights, cost: Cost) -> tuple[bool, Terms, bool, list[Array]]:
+def prepare(problem: Problem, weights: Weights, cost: Cost | None) -> tuple[bool, Terms, bool, list[Array]]:
     """(whether passes are fused: the order of summation must be that of the whole; terms; all symmetric; scratch to use again)."""
     assert weights.terms is not None
     if problem.home == "cuda":

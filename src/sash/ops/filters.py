@@ -8,7 +8,6 @@ two channels.  Imports: running, problem, arrays, window.
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from sash.bound import Bound, bind
 from sash.errors import ArgumentError, KindError, unknown
 from sash.machine import by_rates
 from sash.methods.offsets import Kernel
-from sash.ops.arithmetic import WORTH_MEASURING, How, carry_out, per_axis, too_tall
+from sash.ops.arithmetic import LITTLE, WORTH_MEASURING, How, carry_out, per_axis, too_tall
 from sash.problem import Problem
 from sash.running import check_settings
 from sash.tiles import workers
@@ -216,9 +215,12 @@ def lower(
 
 
 class Again(NamedTuple):
-    """A little filter that was settled before: all that is left to do."""
+    """A filter that was settled before: all that is left to do."""
 
     bound: Bound
+    mirrored: Bound
+    """The same for 1-D kernels that are the same turned round."""
+    axes: tuple[int, ...]
     out: tuple[int, ...]
     result: np.dtype[Any]
     compute: np.dtype[Any]
@@ -227,6 +229,16 @@ class Again(NamedTuple):
     """The kernel's axes in the order of x's; empty where they are."""
     fits: bool
     """The kernel's type holds nothing that the type computed in does not."""
+
+    def made(self, x: Array, kernel: Weights) -> Array:
+        """The result."""
+        y = np.empty(self.out, self.result)
+        bound = self.mirrored if self.mirrored is not self.bound and kernel.mirrored else self.bound
+        if bound.factored:
+            bound.call(x, bound.prepared(spread_out(kernel, self.axes, x.ndim)), y, self.cval, None)
+        else:
+            bound.call(x, Kernel(self.weights(kernel)), y, self.cval, None)
+        return y
 
     def weights(self, kernel: Weights) -> Array:
         """The kernel's taps in a row."""
@@ -243,22 +255,26 @@ class Again(NamedTuple):
 def again(
     workers: int, shape: tuple[int, ...], x: np.dtype[Any], sizes: tuple[int, ...], kind: np.dtype[Any], rank: int, rounded: Any, *told: Any
 ) -> Again | None:
-    """A filter of contiguous arrays from shapes, types and settings alone; None where it is not little, or values matter."""
+    """A filter of contiguous arrays from shapes, types and settings alone; None where it is not bound, or values matter."""
     low, settings = lower(shape, x, True, sizes, kind, rank, *told), Settings(*told)
     if not x.isnative or low.types.exact or low.types.result.kind == "c" or settings.separable is True:
         return None
     result = np.dtype(rounded) if rounded else low.types.result
     problem = low.problem._replace(result=result.name)
-    if problem.results * problem.taps > WORTH_MEASURING:  # the kernel's rank may be looked for
+    if not rank and problem.results * problem.taps > WORTH_MEASURING:  # the kernel's rank may be looked for
         return None
-    # What is told of a kernel's values may lead to other methods: bound is what is the same either way.
-    flags = product((True, problem.finite), (True, False) if rank else (False,))
-    found = [bind(problem._replace(finite=f, mirrored=m), settings.method, settings.max_memory, workers) for f, m in flags]
-    if not found[0] or None in found:
+    # What is told of a dense kernel's values may lead to other methods: bound is what is the same either way.
+    if rank:
+        told_of = [problem, problem._replace(mirrored=problem.results >= LITTLE)]
+    else:
+        told_of = [problem._replace(finite=True), problem]
+    plain, other = [bind(each, settings.method, settings.max_memory, workers) for each in told_of]
+    if plain is None or other is None:
         return None
     compute = np.dtype(low.types.compute)
     order = () if low.order == tuple(range(len(sizes))) else low.order
-    return Again(found[0], low.out, result, compute, low.cval.real, order, rank > 0 or kind.itemsize <= compute.itemsize)
+    fits = rank > 0 or kind.itemsize <= compute.itemsize
+    return Again(plain, other if rank else plain, low.axes, low.out, result, compute, low.cval.real, order, fits)
 
 
 def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any], settings: Settings, rounded: Any = None) -> Array:
@@ -272,18 +288,13 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     if sizes and x.flags.c_contiguous and x.flags.aligned:
         ready = again(workers(), x.shape, x.dtype, sizes, kind, rank, rounded, *told)
         if ready is not None and (ready.fits or not too_tall(kernel)):
-            y = np.empty(ready.out, ready.result)
-            ready.bound.call(x, Kernel(ready.weights(kernel)), y, ready.cval, None)
-            return y
+            return ready.made(x, kernel)
     if not x.ndim and not sizes:  # a scalar is one sample with nothing to slide over
         return over(x[None], kernel, sizes, kind, settings, rounded)[0, ...]
     low = lower(x.shape, x.dtype, sound(x), sizes, kind, rank, *told)
     problem, cval = low.problem, low.cval
-    if kernel.spread:
-        pass
-    elif kernel.terms is not None:
-        terms = (zip(low.axes, term, strict=True) for term in kernel.terms)
-        kernel = Weights(None, tuple([per_axis(dict(term), x.ndim) for term in terms]))
+    if kernel.terms is not None:
+        kernel = spread_out(kernel, low.axes, x.ndim)
     elif kernel.array is not None:
         dense = kernel.array.transpose(low.order).reshape(low.spread)
         kernel = Weights(dense)
@@ -295,6 +306,14 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     how = How(settings.separable, settings.method, settings.max_memory)
     carry_out(problem, x[None, None], kernel, y[None, None], cval, low.types.exact, how)
     return y
+
+
+def spread_out(kernel: Weights, axes: tuple[int, ...], ndim: int) -> Weights:
+    """Terms of one 1-D kernel per slid axis as those of one per axis of x."""
+    if kernel.spread:
+        return kernel
+    terms = (zip(axes, term, strict=True) for term in kernel.terms or ())
+    return Weights(None, tuple([per_axis(dict(term), ndim) for term in terms]))
 
 
 def _is_zero(cval: Any) -> bool:
