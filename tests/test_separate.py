@@ -157,3 +157,19 @@ def test_large_kernels_of_few_terms_are_found_and_others_given_up_early(monkeypa
     monkeypatch.setattr(separation, "_left_by", lambda part, *told: looked.append(part.size) or left(part, *told))
     assert separation.factors(rng.standard_normal((255, 255)), "float64", False, 16) is None
     assert looked == [32 * 32]
+
+
+def test_a_kernel_that_comes_again_is_not_taken_apart_again(monkeypatch):
+    """It is known by its values: the same ones in another array, and not an array that was written to meanwhile."""
+    rng = np.random.default_rng(5)
+    x, kernel = rng.standard_normal((200, 210)), np.multiply.outer(*rng.standard_normal((2, 15)))
+    monkeypatch.setattr(separation, "KEPT", kernel.nbytes)
+    first = sash.correlate(x, kernel)
+    looked = []
+    monkeypatch.setattr(separation, "_lowest", lambda *told, lowest=separation._lowest: looked.append(1) or lowest(*told))
+    assert sash.correlate(x, kernel.copy()).tobytes() == first.tobytes() and not looked
+    kernel[3] *= -1
+    np.testing.assert_allclose(sash.correlate(x, kernel), sash.correlate(x, kernel, separable=False), atol=1e-11)
+    assert looked
+    monkeypatch.setattr(separation, "KEPT", kernel.nbytes - 1)
+    assert sash.correlate(x, kernel).shape == first.shape and len(looked) == 2
