@@ -140,7 +140,7 @@ def passes(problem: Problem, tile: tuple[int, ...], vector: int, side: int) -> P
         [values * ((axis.size + 1) // 2 if problem.mirrored else axis.size) for values, axis in zip(made, (ya, xa, za), strict=True)]
     )
     cval = ya.boundary in ("zero", "constant") and not ya.plain
-    share = min(1.0, 2 * band / max(ya.out, 1)) if cval else 0.0
+    share = min(1.0, 3 * ya.size / max(ya.out, 1)) if cval else 0.0  # both edges, with what their rows read
     return Passes(count * terms, count * sum(made), count * called, count * lines, int(problem.rank * problem.samples * share))
 
 

@@ -78,8 +78,12 @@ def _make(
     spare.append(s)
 
 
+FEW = 4
+"""Rows that are made together at least, where a band is cut: they fill a block of registers."""
+
+
 class Step(NamedTuple):
-    """A group of planes in a band of rows: what each kernel is told."""
+    """A group of planes in a band of rows, or in a piece of it: what each kernel is told."""
 
     m: int
     """Rows."""
@@ -160,7 +164,7 @@ def _course(
     for top in range(0, ya.out, room.band):
         top = top if add else max(min(top, ya.out - room.band), 0)  # a full band again: the same bits
         m = min(room.band, ya.out - top)
-        line = lines[top : top + m + B - 1]
+        pieces = _pieces(lines[top : top + m + B - 1], B, m)
         done = 0  # planes of output made
         for e in range(0, len(planes), bands.GROUP):
             here = planes[e : e + bands.GROUP]
@@ -170,23 +174,24 @@ def _course(
             else:
                 to, step = goal + top * yy + np.arange(e, e + count) * yz, yy
             ready = max(e + count - (A - 1), done) if A > 1 else done
-            sat = seats[:count, :m][real]
-            found_steps.append(
-                Step(
-                    m=m,
-                    line=line,
-                    gathers=bool((line < 0).any()),
-                    blank=to[~real],
-                    planes=here[real] + first + begin * c,
-                    to=to[real],
-                    starts=sat[:, 0] + low * c,
-                    seats=sat.reshape(-1),
-                    rows=np.add.outer(to[real], counts[:m] * step).reshape(-1),
-                    spot=goal + done * yz + (top + counts[:m]) * yy,
-                    ring=circle[done % max(room.slots, 1) :][: ready - done + A - 1],
-                    made=ready - done,
+            for a, b in pieces:
+                sat, made = seats[:count, a:b][real], ready - done if b == m else 0
+                found_steps.append(
+                    Step(
+                        m=b - a,
+                        line=lines[top + a : top + b + B - 1],
+                        gathers=bool((lines[top + a : top + b + B - 1] < 0).any()),
+                        blank=to[~real] + a * step,
+                        planes=here[real] + first + begin * c,
+                        to=to[real] + a * step,
+                        starts=sat[:, 0] + low * c,
+                        seats=sat.reshape(-1),
+                        rows=np.add.outer(to[real], counts[a:b] * step).reshape(-1),
+                        spot=goal + done * yz + (top + counts[:m]) * yy,
+                        ring=circle[done % max(room.slots, 1) :][: made + A - 1],
+                        made=made,
+                    )
                 )
-            )
             done = ready
     return Course(
         room=room,
@@ -204,6 +209,16 @@ def _course(
         shelf=np.arange(room.band + B - 1) * room.pitch,
         identity=xa.size == 1 and not len(gap),
     )
+
+
+def _pieces(line: Array, B: int, m: int) -> list[tuple[int, int]]:
+    """m rows, of which row i reads line[i : i + B], cut where rows that read cval begin and end: those are gathered."""
+    plain = np.flatnonzero(~np.lib.stride_tricks.sliding_window_view(line < 0, B).any(axis=-1))
+    if len(plain) < FEW:
+        return [(0, m)]
+    a, b = int(plain[0]), int(plain[-1]) + 1
+    a, b = min(max(a, FEW), m) if a else 0, max(min(b, m - FEW), 0) if b < m else m
+    return [(p, q) for p, q in ((0, a), (a, b), (b, m)) if p < q] if a < b else [(0, m)]
 
 
 def _march(
@@ -239,7 +254,7 @@ def _march(
                     ends(s, p.seats, t.gap, t.source, s.dtype.type(past))
                 along(s, kx, goal, p.seats, _by(p.rows, moved), t.along, t.n, more)
         if p.made:
-            column(s, kz, y, t.window[: p.m], _by(p.spot, y0), p.ring, t.yz, p.made, t.n, t.add)
+            column(s, kz, y, t.window[: len(p.spot)], _by(p.spot, y0), p.ring, t.yz, p.made, t.n, t.add)
 
 
 def _by(at: Array, step: int) -> Array:
@@ -251,23 +266,24 @@ def _constant(y: Array, at: Array, m: int, step: int, n: int, value: float, add:
     """m rows of each plane at `at`, all of the value that cval has there."""
     value = value if y.dtype.kind == "f" else round(value)
     for start in at:
-        for i in range(m):
-            row = y[start + i * step : start + i * step + n]
-            if add:
-                row += value
-            else:
-                row.fill(value)
+        rows = y[start : start + m * n] if step == n else as_strided(y[start:], (m, n), (step * y.itemsize, y.itemsize))
+        if add:
+            rows += value
+        else:
+            rows.fill(value)
 
 
 def _gathered(t: Course, x: Array, planes: Array, line: Array, cval: float, s: Array) -> Array:
     """The rows that a band reads, those that read cval included, in one place; offsets of the planes there."""
     length, pitch, reach = t.xhi - t.xlo, t.room.pitch, len(line)
     room = s[t.room.gathered : t.room.gathered + len(planes) * reach * pitch].reshape(len(planes), reach, pitch)
-    room[:, :, :length] = cval
     read = np.flatnonzero(line >= 0)  # one run of rows and one of planes: the others read cval
+    top, end = (int(read[0]), int(read[-1]) + 1) if len(read) else (reach, reach)
+    room[:, :top, :length] = cval
+    room[:, end:, :length] = cval
     if len(read):
         steps = [int(a[1] - a[0]) * x.itemsize if len(a) > 1 else 0 for a in (planes, line[read])]
         start = int(planes[0]) + int(line[read[0]])
         found = as_strided(x[start:], (len(planes), len(read), length), (*steps, x.itemsize))
-        room[:, read[0] : read[-1] + 1, :length] = found
+        room[:, top:end, :length] = found
     return t.room.gathered + np.arange(len(planes)) * (reach * pitch)

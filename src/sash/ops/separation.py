@@ -18,7 +18,6 @@ from sash.arrays.numpy_ import Array, asarray, settle_number
 from sash.arrays.weights import Terms, sum_of_products
 from sash.errors import ArgumentError, KindError
 
-
 KEPT = 1 << 18
 """Bytes of a kernel that is remembered, at most."""
 
