@@ -12,7 +12,6 @@ import problems_networks
 import sash
 from sash import bound as shapes
 from sash import calibration, running
-from sash.axis import BOUNDARIES
 from sash.kernels.cpu import scored
 from sash.ops import conv as convolutions
 from sash.ops import filters, repeats
@@ -74,26 +73,6 @@ def test_filters_have_the_bits_of_the_general_way(block, bound):
         case = problems.case(seed)
         same_bits(case, lambda case=case: sash.correlate(case.x, case.kernel, method="direct", **case.settings), bound)
     assert bound.calls > 30
-
-
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_products_have_the_bits_of_the_general_way(boundary, bound):
-    """Fused passes, of symmetric kernels and of others, of few axes and of all, little integers and rounded results too."""
-    rng = np.random.default_rng(BOUNDARIES.index(boundary))
-    for _ in range(40):
-        shape = tuple(int(n) for n in rng.integers(24, 70, int(rng.integers(1, 4))))
-        axes = tuple(int(a) for a in rng.permutation(len(shape))[: rng.integers(1, len(shape) + 1)])
-        kernels = [rng.standard_normal(int(n)).astype(rng.choice(["float32", "float64"])) for n in rng.integers(1, 12, len(axes))]
-        if rng.random() < 0.5:
-            kernels = [k + k[::-1] if len(k) % 2 else k for k in kernels]
-        x = (rng.standard_normal(shape) * 40).astype(rng.choice(["float32", "float64", "uint8", "int16"]))
-        told = {"boundary": boundary, "padding": rng.choice(["same", "valid", "full"]).item(), "cval": 1.5 * (boundary == "constant")}
-        same_bits((shape, axes), lambda: sash.separable_filter(x, kernels, axes=axes, method="separable", **told), bound)  # noqa: B023
-        x = x.astype("float32")
-        same_bits((shape, axes), lambda: sash.gaussian_blur(x, 1.3, axes=axes, boundary=boundary), bound)  # noqa: B023
-    x = rng.integers(0, 256, (60, 90), np.uint8)
-    same_bits("bytes", lambda: sash.gaussian_blur(x, 2.0, boundary=boundary, dtype="uint8"), bound)
-    assert bound.calls > 40
 
 
 @pytest.mark.parametrize("verb", ["conv", "conv_transpose"])

@@ -5,9 +5,11 @@ import pytest
 
 import oracle
 import sash
-from sash import planning
+from sash import bound as shapes
+from sash import planning, running
 from sash.axis import BOUNDARIES
 from sash.methods import bands, fused
+from sash.ops import filters
 
 
 @pytest.fixture
@@ -108,3 +110,37 @@ def test_symmetric_passes_write_once_what_they_should(m, n, add):
         getattr(rows, name)(x, k, wanted, at, spots, *told)
         np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6, err_msg=f"{name}, {offsets[:2]}")
         assert (found != y).any()
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_products_have_the_bits_of_the_general_way(boundary, monkeypatch):
+    """Fused passes, of symmetric kernels and of others, of few axes and of all, little integers and rounded results too."""
+    rng, bound = np.random.default_rng(BOUNDARIES.index(boundary)), []
+    settled = shapes.fused.settled
+
+    def counted(*told):
+        bound.append(made := settled(*told))
+        return made
+
+    def same_bits(case, call):
+        found = call()
+        with monkeypatch.context() as patch:
+            patch.setattr(filters, "again", lambda *told: None)
+            patch.setattr(running, "bind", lambda *told: None)
+            assert found.tobytes() == call().tobytes(), case
+
+    monkeypatch.setattr(shapes.fused, "settled", counted)
+    for _ in range(40):
+        shape = tuple(int(n) for n in rng.integers(24, 70, int(rng.integers(1, 4))))
+        axes = tuple(int(a) for a in rng.permutation(len(shape))[: rng.integers(1, len(shape) + 1)])
+        kernels = [rng.standard_normal(int(n)).astype(rng.choice(["float32", "float64"])) for n in rng.integers(2, 12, len(axes))]
+        if rng.random() < 0.5:
+            kernels = [k + k[::-1] if len(k) % 2 else k for k in kernels]
+        x = (rng.standard_normal(shape) * 40).astype(rng.choice(["float32", "float64", "uint8", "int16"]))
+        told = {"boundary": boundary, "padding": rng.choice(["same", "valid", "full"]).item(), "cval": 1.5 * (boundary == "constant")}
+        same_bits((shape, axes), lambda: sash.separable_filter(x, kernels, axes=axes, method="separable", **told))  # noqa: B023
+        x = x.astype("float32")
+        same_bits((shape, axes), lambda: sash.gaussian_blur(x, 1.3, axes=axes, boundary=boundary))  # noqa: B023
+    x = rng.integers(0, 256, (60, 90), np.uint8)
+    same_bits("bytes", lambda: sash.gaussian_blur(x, 2.0, boundary=boundary, dtype="uint8"))
+    assert len([made for made in bound if made]) > 40
