@@ -295,3 +295,19 @@ def test_several_callers_at_once():
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(lambda x: sash.correlate(x, k, padding="same"), inputs))
     assert all(a.tobytes() == b.tobytes() for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("size", [40, 130])
+@pytest.mark.parametrize(("kind", "taps"), [("float64", "float16"), ("float64", "float32"), ("float32", "float16"), ("int64", "float32")])
+def test_products_of_narrow_kernels_keep_the_digits_of_the_result(kind, taps, size, order):
+    """1-D kernels in fewer digits than the result has: their product is made in the result's."""
+    rng = np.random.default_rng(size)
+    x = np.asarray((rng.standard_normal((size, size + 9)) * 50).astype(kind), order=order)
+    kernels = [rng.standard_normal(7).astype(taps) for _ in range(2)]
+    dense = np.multiply.outer(*[k.astype(float) for k in kernels])
+    exact = oracle.correlate(x.astype(float), dense, padding="same")
+    for method in ("auto", "direct", "separable", "fft"):
+        found = sash.separable_filter(x, kernels, padding="same", method=method)
+        bound = 4 * np.finfo(found.dtype).eps * 7 * np.abs(dense).sum() * np.abs(x).max()
+        assert np.abs(found - exact).max() < bound, method

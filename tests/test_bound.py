@@ -380,6 +380,20 @@ def test_results_are_arrays_of_their_own():
     assert not np.shares_memory(first, second) and (first == kept).all()
 
 
+@pytest.mark.parametrize("shape", [(0, 45), (45, 0), (0, 0)])
+def test_an_empty_result_is_not_written_to(shape, bound):
+    """Kernels that were bound to it wrote behind its end."""
+    x = np.zeros(shape)
+    calls = (
+        lambda: sash.gaussian_blur(x, 1.0, boundary="constant"),
+        lambda: sash.separable_filter(x, [np.ones(5), np.ones(2)], padding="same"),
+        lambda: sash.correlate(x, np.ones((5, 2)), padding="same"),
+    )
+    for call in calls:
+        assert call().shape == shape
+    assert not bound.calls
+
+
 def test_new_rates_are_heeded():
     sash.correlate(X, K)
     sash.similarity(X, K, metric="zncc")

@@ -1,5 +1,7 @@
 """The fused passes: how a block is cut into bands and groups of planes never shows in the result."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -144,3 +146,22 @@ def test_products_have_the_bits_of_the_general_way(boundary, monkeypatch):
     x = rng.integers(0, 256, (60, 90), np.uint8)
     same_bits("bytes", lambda: sash.gaussian_blur(x, 2.0, boundary=boundary, dtype="uint8"))
     assert len([made for made in bound if made]) > 40
+
+
+@pytest.mark.parametrize("limit", [None, 3_000_000, 1_500_000])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_passes_take_is_counted(threads, limit):
+    """The first call makes tables too, which are there once for all blocks that are alike, and keeps them."""
+    x, held = np.random.default_rng(0).standard_normal((300, 300, 48)).astype(np.float32), []
+    with sash.threads(threads):
+        sash.gaussian_blur(x[:70], 1.0, max_memory=limit)  # loads and compiles
+        plan = sash.plan("gaussian_blur", x.shape, sigma=1.0, max_memory=limit)
+        for _ in range(2):
+            tracemalloc.start()
+            try:
+                y = sash.gaussian_blur(x, 1.0, max_memory=limit)
+                held.append(tracemalloc.get_traced_memory()[1] - y.nbytes)
+            finally:
+                tracemalloc.stop()
+    assert held[0] <= (limit or plan.scratch)
+    assert 100_000 < held[1] <= plan.scratch <= (limit or plan.scratch)

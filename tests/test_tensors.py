@@ -163,6 +163,11 @@ def watchers():
     yield "an array among them", (x, weight.numpy(), bias), calm
     yield "autocast", (x, weight, bias), torch.autocast("cpu", torch.bfloat16)
     yield "forward mode", (x, weight, bias), torch.autograd.forward_ad.dual_level()
+    yield (
+        "unaligned",
+        (torch.frombuffer(bytearray(bytes(1) + x.numpy().tobytes()), dtype=torch.float32, offset=1).reshape(x.shape), weight, bias),
+        calm,
+    )
     yield "meta", (x.to("meta"), weight.to("meta"), bias.to("meta")), calm
 
 
@@ -178,6 +183,28 @@ def test_what_is_watched_does_not(name, operands, around, monkeypatch):
         assert found.requires_grad == name.startswith("learnt")
     with pytest.raises(AssertionError, match="went straight"), torch.no_grad():
         sash.conv(torch.ones(1, 2, 8, 8), torch.nn.Parameter(torch.ones(3, 2, 3, 3)))
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("layout", ["to_sparse", "to_mkldnn"])
+def test_tensors_that_are_not_dense_are_named(layout, place):
+    operands = [torch.ones(1, 2, 8, 8), torch.ones(3, 2, 3, 3), torch.ones(3)]
+    try:
+        operands[place] = getattr(operands[place], layout)()
+    except RuntimeError:
+        pytest.skip("this build has no oneDNN")
+    with pytest.raises(sash.SashError, match="dense"):
+        sash.conv(*operands)
+
+
+def test_fake_tensors_are_not_looked_into(monkeypatch):
+    """A mode that sees every operation: whatever comes of it, no memory is read that is not there."""
+    from torch._subclasses import FakeTensorMode
+
+    monkeypatch.setattr(networks, "again", lambda *told: pytest.fail("went straight to arrays"))
+    x, weight = torch.ones(1, 2, 8, 8), torch.ones(3, 2, 3, 3)
+    with FakeTensorMode(allow_non_fake_inputs=True), pytest.raises(RuntimeError):
+        sash.conv(x, weight)
 
 
 def test_what_is_mapped_or_traced_does_not(monkeypatch):

@@ -37,6 +37,10 @@ TABLES = 1 << 15
 """Entries of all tables of a problem, at most: rows of its blocks."""
 
 
+MANY = 64
+"""Blocks of fused passes, at most: what is kept of each takes memory, and many are made where there is little."""
+
+
 class Bound(NamedTuple):
     """`call(x, prepared(weights), y, cval, bias)` writes y, to which `bias` is added, if any."""
 
@@ -49,6 +53,8 @@ class Bound(NamedTuple):
 @by_rates(256)
 def bind(problem: Problem, method: str, max_memory: int | None, workers: int) -> Bound | None:
     """The problem on contiguous arrays of its types, with nothing left to settle; None where another way may be taken."""
+    if not problem.results:
+        return None
     fuses, sums = separable.fuses(problem), not direct.refuses(problem) and direct.one_pass(problem)
     if not {CHOICES[0]: fuses or sums, direct.NAME: sums, separable.NAME: fuses}.get(method):
         return None
@@ -95,7 +101,7 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together
 @by_rates(256)
 def passes(problem: Problem, boxes: tuple[Box, ...], workers: int) -> Bound | None:
     """A product of 1-D kernels, in fused passes."""
-    if not readable(np.dtype(problem.source), problem.dtype):
+    if not readable(np.dtype(problem.source), problem.dtype) or len(boxes) > MANY:
         return None
     blocks = [_block(problem, box, fused.settled) for box in boxes]
     if None in blocks:

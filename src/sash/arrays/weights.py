@@ -18,6 +18,7 @@ from sash.axis import Phase
 
 Terms = tuple[tuple[Array, ...], ...]
 MIRRORED = "mirrored"
+WIDEST = {**dict.fromkeys("biu", np.int64), "f": np.float64, "c": np.complex128}
 
 
 @dataclass(slots=True)
@@ -66,10 +67,10 @@ def _mirrored(k: Any) -> bool:
 
 
 def sum_of_products(terms: Terms) -> Array:
-    """The dense kernel: the sum over terms of the outer product of their 1-D kernels."""
+    """The dense kernel: the sum over terms of the outer product of their 1-D kernels, in at least float64's digits."""
     if not isinstance(terms[0][0], np.ndarray):
         return sum(reduce(lambda a, b: a[..., None] * b, term) for term in terms)
-    wide = [[k.astype(np.int64) if k.dtype.kind in "biu" else k for k in term] for term in terms]
+    wide: list[list[Array]] = [[k.astype(WIDEST[k.dtype.kind], copy=False) for k in term] for term in terms]
     if len(wide) == 1:
         total, *others = wide[0]
         for k in others:

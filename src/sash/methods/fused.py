@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -64,14 +64,17 @@ def _make(
     at = slots(problem.axes)
     lead = (problem.batch, 1, *problem.out)[: at.z + 2 if at.z >= 0 else 2]
     behind = tuple([a.n for a in problem.axes[at.x + 1 :]])
-    courses = [_course(problem.axes, behind, xs, first, ys, goal, number > 0) for number in range(len(terms))]
+    courses = [_course(problem.axes, behind, xs, ys, number > 0) for number in range(len(terms))]
     end = courses[0].room.end
-    s = spare.pop() if spare else None
-    if s is None or s.size < end:
+    try:
+        s = spare.pop()
+    except IndexError:
+        s = aligned(end, problem.dtype)
+    if s.size < end:
         s = aligned(end, problem.dtype)
     for place in np.ndindex(*lead):
-        x0 = sum([i * step for i, step in zip(place, xs, strict=False)])
-        y0 = sum([i * step for i, step in zip(place, ys, strict=False)])
+        x0 = first + sum([i * step for i, step in zip(place, xs, strict=False)])
+        y0 = goal + sum([i * step for i, step in zip(place, ys, strict=False)])
         for course, term in zip(courses, terms, strict=True):
             kz, ky, kx = (term[i] if i >= 0 else None for i in at)
             _march(course, x, x0, y, y0, kz, ky, kx, cval, s, even)
@@ -139,10 +142,8 @@ class Course(NamedTuple):
 
 
 @lru_cache(maxsize=128)
-def _course(
-    axes: tuple[Axis, ...], behind: tuple[int, ...], xs: tuple[int, ...], first: int, ys: tuple[int, ...], goal: int, add: bool
-) -> Course:
-    """Band by band through all extended planes, a group at a time."""
+def _course(axes: tuple[Axis, ...], behind: tuple[int, ...], xs: tuple[int, ...], ys: tuple[int, ...], add: bool) -> Course:
+    """Band by band through all extended planes, a group at a time; tables that steps have in common are there once."""
     at = slots(axes)
     za, ya, xa = (axes[i] if i >= 0 else single() for i in at)
     c = prod(behind)
@@ -160,6 +161,7 @@ def _course(
     planes, lines, wide, counts = offsets(za, at.z), offsets(ya, at.y), np.arange(c), np.arange(room.band)
     circle = np.arange(2 * max(room.slots, 1)) % max(room.slots, 1) * room.plane
     seats = np.arange(bands.GROUP * room.band).reshape(bands.GROUP, room.band) * room.pitch + -low * c % 16
+    shared: dict[Any, Array] = {}
     found_steps = []
     for top in range(0, ya.out, room.band):
         top = top if add else max(min(top, ya.out - room.band), 0)  # a full band again: the same bits
@@ -172,22 +174,26 @@ def _course(
             if A > 1:
                 to, step = circle[e % room.slots : e % room.slots + count] + room.window, n
             else:
-                to, step = goal + top * yy + np.arange(e, e + count) * yz, yy
+                to, step = top * yy + np.arange(e, e + count) * yz, yy
             ready = max(e + count - (A - 1), done) if A > 1 else done
             for a, b in pieces:
-                sat, made = seats[:count, a:b][real], ready - done if b == m else 0
+                made, place, goals = ready - done if b == m else 0, ("from", real.tobytes(), a, b), ("to", to[real].tobytes(), a, b)
+                if place not in shared:
+                    shared[place] = seats[:count, a:b][real].reshape(-1)
+                if goals not in shared:
+                    shared[goals] = np.add.outer(to[real], counts[a:b] * step).reshape(-1)
                 found_steps.append(
                     Step(
                         m=b - a,
                         line=lines[top + a : top + b + B - 1],
                         gathers=bool((lines[top + a : top + b + B - 1] < 0).any()),
                         blank=to[~real] + a * step,
-                        planes=here[real] + first + begin * c,
+                        planes=here[real] + begin * c,
                         to=to[real] + a * step,
-                        starts=sat[:, 0] + low * c,
-                        seats=sat.reshape(-1),
-                        rows=np.add.outer(to[real], counts[a:b] * step).reshape(-1),
-                        spot=goal + done * yz + (top + counts[:m]) * yy,
+                        starts=shared[place][:: b - a] + low * c,
+                        seats=shared[place],
+                        rows=shared[goals],
+                        spot=done * yz + (top + counts[:m]) * yy,
                         ring=circle[done % max(room.slots, 1) :][: made + A - 1],
                         made=made,
                     )

@@ -25,7 +25,7 @@ from sash.ops.filters import check_cval
 from sash.ops.form import Form, Slid, problem_of
 from sash.ops.layout import Settings, check_size, fit, fit_transposed
 from sash.ops.tensors import RESULTS, autocasts, gathered
-from sash.ops.trilinear import batched, goes_native, run, transformed
+from sash.ops.trilinear import batched, dispatched, goes_native, run, transformed
 from sash.tiles import workers
 
 WHOLE = (torch.float32, torch.float64)
@@ -60,16 +60,16 @@ def conv_transpose(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor
 
 
 def alone(x: Any, weight: Any, bias: Any) -> bool:
-    """Whether these are tensors of one floating type on the CPU, x contiguous, and nobody watches."""
+    """Whether these are dense tensors of one floating type on the CPU, x as arrays lie, and nobody watches."""
     kind, grad = getattr(x, "dtype", None), torch.is_grad_enabled()
-    if kind not in WHOLE or not x.is_contiguous() or torch.is_autocast_enabled("cpu") or transformed() or torch.compiler.is_compiling():
+    if kind not in WHOLE or torch.is_autocast_enabled("cpu") or transformed() or dispatched() or torch.compiler.is_compiling():
         return False
     for t in (x, weight) if bias is None else (x, weight, bias):
-        if type(t) is not Tensor and type(t) is not Parameter:
+        if (type(t) is not Tensor and type(t) is not Parameter) or t.layout is not torch.strided:
             return False
         if t.dtype is not kind or not t.is_cpu or (grad and t.requires_grad) or t.is_neg() or batched(t):
             return False
-    return True
+    return x.is_contiguous() and not x.data_ptr() % x.itemsize
 
 
 def bare(t: Tensor) -> Array:

@@ -85,6 +85,11 @@ def transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0
 
 
+def dispatched() -> bool:
+    """Some mode sees every operation of PyTorch's: fake tensors, or a log (a private name too)."""
+    return torch._C._len_torch_dispatch_stack() > 0
+
+
 def respond(
     form: Form, wants: str, a: Tensor, b: Tensor, shape: Sequence[int] = (), bias: Tensor | None = None, gate: Tensor | None = None
 ) -> Tensor:
