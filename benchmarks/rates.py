@@ -3,6 +3,7 @@
     python -m benchmarks.rates [FILE] [--mean]        default: src/sash/machines/default.json
 
 With --mean each rate is the geometric mean of what is measured and what the file held: a file that two processors made.
+What no sample reaches (PyTorch's own convolution, `gather`) stays as it was.
 
 Imports: calibration, samples (which problems, how they are timed, how rates are fitted).
 """
@@ -34,7 +35,11 @@ def main(path: Path, mean: bool) -> None:
         rates |= crew(rates, lost + losses())
     record = json.loads(Path(SHIPPED).read_text(encoding="utf-8"))
     if mean:
-        rates |= {name: float(f"{(rate * record['rates'][name]) ** 0.5:.4g}") for name, rate in rates.items() if name in record["rates"]}
+        reached = {name for sample in samples for name, amount in sample.work.items() if amount} | {"crew"}
+        before = record["rates"]
+        rates = {name: float(f"{(rates[name] * rate) ** 0.5:.4g}") if name in reached else rate for name, rate in before.items()} | {
+            name: rate for name, rate in rates.items() if name not in before
+        }
     record |= {"date": date.today().isoformat(), "rates": dict(sorted(rates.items()))}
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     found = np.array(ratios(samples, rates))
