@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import sash  # noqa: E402
 from sash import methods  # noqa: E402
-from sash.ops import tensors, trilinear  # noqa: E402
+from sash.ops import networks, tensors, trilinear  # noqa: E402
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))]
 WILLING = [m.NAME for m in methods.METHODS if m.NAME in ("native", "gemm", "fft", "polyphase", "shift_add")]
@@ -22,6 +22,7 @@ def device(request, monkeypatch):
     if request.param == "cpu":
         monkeypatch.setattr(trilinear, "on_device", lambda t: True)
         monkeypatch.setattr(tensors, "plain", lambda *operands: False)
+        monkeypatch.setattr(networks, "alone", lambda *operands: False)
     return request.param
 
 

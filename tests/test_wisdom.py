@@ -70,7 +70,7 @@ def test_what_comes_in_replaces_what_is_known_of_the_same_problem_only(clock):
     sash.forget_wisdom()
     clock.takes = {rivals(X.shape, K.shape)[0]: 0.5}
     sash.correlate(X, K, method="measure", separable=False)
-    sash.correlate(X[:52], K, method="measure", separable=False)
+    sash.correlate(X[:56], K, method="measure", separable=False)
     before = sash.export_wisdom()["entries"]
     assert before[0]["method"] != known["entries"][0]["method"]
     assert sash.import_wisdom({**known, "entries": known["entries"][:1]}) == 1
