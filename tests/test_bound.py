@@ -11,7 +11,7 @@ import problems
 import problems_networks
 import sash
 from sash import bound as shapes
-from sash import calibration, running
+from sash import machine, running
 from sash.kernels.cpu import scored
 from sash.ops import conv as convolutions
 from sash.ops import filters, repeats
@@ -400,7 +400,7 @@ def test_new_rates_are_heeded():
     sash.conv(X[None, None], K[None, None])
     kept = filters.again, repeats.again, shapes.bind, shapes.windows
     assert all(k.cache_info().currsize for k in kept)
-    calibration.forget()
+    machine.forget()
     assert not any(k.cache_info().currsize for k in kept)
 
 

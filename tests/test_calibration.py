@@ -27,10 +27,10 @@ def file(tmp_path, monkeypatch):
     """Where the calibration of these tests is kept; no plan outlives a test."""
     path = tmp_path / "machines" / "this.json"
     monkeypatch.setattr(machine, "calibration_file", lambda: path)
-    calibration.forget()
+    machine.forget()
     yield path
     monkeypatch.undo()
-    calibration.forget()
+    machine.forget()
 
 
 def tripled():
@@ -56,7 +56,7 @@ def test_without_a_file_the_shipped_rates_are_used_in_silence():
 def test_what_is_kept_is_read_again_and_plans_are_made_with_it(file):
     before = sash.plan("correlate", (2048, 2048), (5, 5)).seconds
     keep(tripled(), file)
-    calibration.forget()
+    machine.forget()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert machine.machine() == tripled()

@@ -11,7 +11,7 @@ import problems_networks
 import sash
 import tolerance
 from problems_networks import conv_case, depth_case, transposed_case
-from sash import calibration, machine, methods
+from sash import machine, methods
 from tensor_layouts import LAYOUTS, array, check_fresh, tensor, torch
 
 networks = pytest.importorskip("sash.ops.networks")
@@ -223,7 +223,7 @@ def test_what_is_mapped_or_traced_does_not(monkeypatch):
 def test_new_rates_are_heeded_by_tensors():
     sash.conv(torch.ones(1, 2, 8, 8), torch.ones(3, 2, 3, 3))
     assert networks.again.cache_info().currsize
-    calibration.forget()
+    machine.forget()
     assert not networks.again.cache_info().currsize
 
 

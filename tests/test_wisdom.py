@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import problems
 import sash
 from races import K, X, rivals
-from sash import calibration, machine, methods, planning, race, running, wisdom
+from sash import machine, methods, planning, race, running, wisdom
 from sash.cli.app import app
 from sash.samples import problems as samples
 from sash.wisdom import Choice, recall, remember
@@ -192,7 +192,7 @@ def test_wisdom_of_another_machine_is_taken_where_that_is_asked_for(clock):
 def test_calibrating_anew_forgets_no_wisdom(clock):
     """Measured beats predicted; only the blocks are made as the machine is now known to like them."""
     winner = learnt(clock)["entries"][0]["method"]
-    calibration.forget()
+    machine.forget()
     clock.ran.clear()
     sash.correlate(X, K, method="measure", separable=False)
     assert clock.ran == [winner]

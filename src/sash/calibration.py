@@ -113,7 +113,7 @@ def calibrate(*, seconds: float = SECONDS, store: bool = True, progress: Progres
     found = measured(seconds, progress)
     if store:
         keep(found, machines.calibration_file())
-        forget()
+        machines.forget()
     return found
 
 
@@ -153,11 +153,6 @@ def keep(found: Machine, path: Path) -> None:
             part.close()
             os.unlink(part.name)
             raise
-
-
-def forget() -> None:
-    """Plans are made anew, from the rates as they are now."""
-    machines.forget()
 
 
 # --- samples ---------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def calibrate(
         calibration.keep(found, path)
     except OSError as failed:
         raise FileError(f"{path} cannot be written ({failed.strerror or failed.__class__.__name__}).") from None
-    calibration.forget()
+    machines.forget()
     say(f"\nKept in {path}")
 
 

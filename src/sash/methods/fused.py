@@ -22,6 +22,9 @@ from sash.methods import bands
 from sash.methods.bands import Room, plain_run, room_of, single, slots
 from sash.problem import Problem
 
+FEW = 4
+"""Rows that are made together at least, where a band is cut: they fill a block of registers."""
+
 
 def run(problem: Problem, x: Array, terms: Terms, even: bool, y: Array, cval: float, spare: list[Array]) -> None:
     """Make one block; `spare` holds scratch that no block is using."""
@@ -79,10 +82,6 @@ def _make(
             kz, ky, kx = (term[i] if i >= 0 else None for i in at)
             _march(course, x, x0, y, y0, kz, ky, kx, cval, s, even)
     spare.append(s)
-
-
-FEW = 4
-"""Rows that are made together at least, where a band is cut: they fill a block of registers."""
 
 
 class Step(NamedTuple):
