@@ -3,7 +3,7 @@
 x (X,) and y (Y,) flat   w (B, T, R): R outputs of each of B blocks   at, to (P,) rows of x and y   base, goal (B,)   off (T,)
 y[to[p] + goal[b] + r pitch + j] = sum_t w[b,t,r] x[at[p] + base[b] + off[t] + j]   for 0 <= j < n, NARROW at least
 A register block is R outputs of C vectors, which need not lie in one row: no lane is idle but at a row's end.  One
-accumulator per output and taps in ascending order: the same bits as taps.   Imports: simd.
+accumulator per output and taps in ascending order: the same bits as taps.   Imports: simd, terms.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import simd
-from .simd import INDEX, SHORT, Emit, stay_whole, zeros
+from .simd import INDEX, SHORT, Emit, repeat, stay_whole, zeros
+from .terms import Totals
 
 COLUMNS = {4: {8: 3, 6: 4, 4: 6, 3: 7, 2: 8}, 3: {6: 2, 4: 2, 3: 3, 2: 4}}
 """C for each R: as many accumulators as leave room for C vectors and a factor, for either side of `simd.block`."""
@@ -91,27 +92,32 @@ def vectors(typing: Any, at: Any, f: Any, V: Any, last: Any, lanes: Any, cols: A
 
 
 @intrinsic
-def fan(typing: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, t: Any) -> Any:
-    """The vectors at x[spots[c] + shift:], each times w[t + r] to row r of acc."""
+def fan(typing: Any, acc: Any, x: Any, spots: Any, shift: Any, off: Any, w: Any, k: Any) -> Any:
+    """The vectors at x[spots[c] + shift + off[t]:], each times w[k + t R + r] to row r of acc's R, for all t."""
     cols = len(spots)
+    rows = acc.count // cols
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = Emit(context, builder, acc.dtype)
-        total = cgutils.unpack_tuple(builder, args[0])
-        inside = emit.inside(x)
-        line = []
-        for spot in cgutils.unpack_tuple(builder, args[2]):
-            # The spot first: what does not change stays in a register of its own, and one counter serves all columns.
-            pointer = builder.bitcast(builder.gep(emit.address(x, args[1], spot), [args[3]]), inside.as_pointer())
-            line.append(emit.widened(x.dtype, builder.load(pointer, align=x.dtype.bitwidth // 8)))
-        start = emit.address(w, args[4], args[5])
-        for r in range(acc.count // cols):
-            factor = emit.splat(builder.load(builder.gep(start, [INDEX(r)])))
-            for c in range(cols):
-                total[r * cols + c] = emit.fma(factor, line[c], total[r * cols + c])
+        inside, spots = emit.inside(x), cgutils.unpack_tuple(builder, args[2])
+        first = emit.address(w, args[5], args[6])
+
+        def step(t: Any, total: Totals) -> Totals:
+            at, line, made = builder.add(args[3], emit.element(off, args[4], t)), [], []
+            for spot in spots:
+                # The spot first: what does not change stays in a register of its own, and one counter serves all columns.
+                pointer = builder.bitcast(builder.gep(emit.address(x, args[1], spot), [at]), inside.as_pointer())
+                line.append(emit.widened(x.dtype, builder.load(pointer, align=x.dtype.bitwidth // 8)))
+            start = builder.gep(first, [builder.mul(t, INDEX(rows))])
+            for r in range(rows):
+                factor = emit.splat(builder.load(builder.gep(start, [INDEX(r)])))
+                made += [emit.fma(factor, line[c], total[r * cols + c]) for c in range(cols)]
+            return made
+
+        total = repeat(builder, emit.length(off, args[4]), cgutils.unpack_tuple(builder, args[0]), step)
         return context.make_tuple(builder, acc, total)
 
-    return acc(acc, x, spots, types.int64, w, types.int64), code
+    return acc(acc, x, spots, types.int64, off, w, types.int64), code
 
 
 @intrinsic
@@ -162,11 +168,8 @@ def blocks(
         source = vectors(at, f, V, n - L, lanes, cols)
         target = vectors(to, f, V, n - L, lanes, cols)
         for b in range(len(base)):
-            acc = zeros(w, lanes, cols, rows)
-            i, k = base[b], b * T * R
             ask(y, target, goal[b], pitch, rows)
-            for t in range(T):
-                acc = fan(acc, x, source, i + off[t], w, k + t * R)
+            acc = fan(zeros(w, lanes, cols, rows), x, source, base[b], off, w, b * T * R)
             put_apart(y, target, goal[b], pitch, acc)
 
 

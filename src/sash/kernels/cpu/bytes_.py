@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import simd
-from .simd import INDEX, SHORT, Emit, Vec, stay_whole
+from .simd import INDEX, SHORT, Emit, Vec, repeat, stay_whole
 
 BYTE, PAIR, WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 WINDOWS = [0, 1, 1, 2, 2, 3, 3, 4]
@@ -76,9 +76,13 @@ def fresh(typing: Any, w: Any, lanes: Any, cols: Any, rows: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def meet(
-    typing: Any, acc: Any, x: Any, i: Any, w: Any, t: Any, pitch: Any, lanes: Any, cols: Any, lo: Any, hi: Any, terms: Any
+    typing: Any, acc: Any, x: Any, i: Any, places: Any, w: Any, t: Any, words: Any, begin: Any, end: Any, pitch: Any,
+    lanes: Any, cols: Any, lo: Any, hi: Any, terms: Any,
 ) -> Any:  # fmt: skip
-    """The terms of w[t], w[t + 1], ... at the positions from x[i:], added to rows lo..hi; row r takes those from w[t - r*pitch]."""
+    """The terms of w[t + words[c]] and those behind at x[i + places[c]:], added to rows lo..hi, for begin <= c < end.
+
+    Row r takes those from w[t + words[c] - r*pitch].
+    """
     L, C, parts = len(lanes), len(cols), _parts(w)
     many = terms.literal_value if parts == 1 else 1
     last = min(hi.literal_value, acc.count // (C * parts) - 1)
@@ -86,17 +90,23 @@ def meet(
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = Emit(context, builder, Vec(types.uint8, L))
-        total = cgutils.unpack_tuple(builder, args[0])
-        lines = [builder.add(args[2], INDEX(c * L)) for c in range(C)]
-        factors = {}
-        for row in range(lo.literal_value, last + 1):
-            at = builder.sub(args[4], builder.mul(args[5], INDEX(row)))
-            factors[row] = [emit.element(w, args[3], builder.add(at, INDEX(n))) for n in range(many)]
-        for c in range(C):
-            step(emit, total, emit.address(x, args[1], lines[c]), factors, c, C)
+
+        def met(l: Any, total: list[Any]) -> list[Any]:
+            c, total, factors = builder.add(args[7], l), list(total), {}
+            place = builder.add(args[2], emit.element(places, args[3], c))
+            word = builder.add(args[5], emit.element(words, args[6], c))
+            for row in range(lo.literal_value, last + 1):
+                at = builder.sub(word, builder.mul(args[9], INDEX(row)))
+                factors[row] = [emit.element(w, args[4], builder.add(at, INDEX(n))) for n in range(many)]
+            for col in range(C):
+                step(emit, total, emit.address(x, args[1], builder.add(place, INDEX(col * L))), factors, col, C)
+            return total
+
+        total = repeat(builder, builder.sub(args[8], args[7]), cgutils.unpack_tuple(builder, args[0]), met)
         return context.make_tuple(builder, acc, total)
 
-    return acc(acc, x, types.int64, w, types.int64, types.int64, lanes, cols, lo, hi, terms), code
+    index = types.int64
+    return acc(acc, x, index, places, w, index, words, index, index, index, lanes, cols, lo, hi, terms), code
 
 
 def _by_words(emit: Emit, total: list[Any], place: Any, factors: dict[int, list[Any]], c: int, C: int) -> None:
@@ -252,29 +262,21 @@ def spread(
                             acc = fresh(w, lanes, cols, rows)
                         kind, begin, end = kinds[s], starts[s], starts[s + 1]
                         if kind == R - 1:
-                            for c in range(begin, end):
-                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 3, 2)
+                            acc = meet(acc, x, a, places, w, t, words, begin, end, k, lanes, cols, 0, 3, 2)
                         elif kind == R:
-                            for c in range(begin, end):
-                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 3, 1)
+                            acc = meet(acc, x, a, places, w, t, words, begin, end, k, lanes, cols, 0, 3, 1)
                         elif kind == 0:
-                            for c in range(begin, end):
-                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 0, 1)
+                            acc = meet(acc, x, a, places, w, t, words, begin, end, k, lanes, cols, 0, 0, 1)
                         elif kind == 1:
-                            for c in range(begin, end):
-                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 1, 1)
+                            acc = meet(acc, x, a, places, w, t, words, begin, end, k, lanes, cols, 0, 1, 1)
                         elif kind == 2:
-                            for c in range(begin, end):
-                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 0, 2, 1)
+                            acc = meet(acc, x, a, places, w, t, words, begin, end, k, lanes, cols, 0, 2, 1)
                         elif kind == R + 1:
-                            for c in range(begin, end):
-                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 1, 3, 1)
+                            acc = meet(acc, x, a, places, w, t, words, begin, end, k, lanes, cols, 1, 3, 1)
                         elif kind == R + 2:
-                            for c in range(begin, end):
-                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 2, 3, 1)
+                            acc = meet(acc, x, a, places, w, t, words, begin, end, k, lanes, cols, 2, 3, 1)
                         else:
-                            for c in range(begin, end):
-                                acc = meet(acc, x, a + places[c], w, t + words[c], k, lanes, cols, 3, 3, 1)
+                            acc = meet(acc, x, a, places, w, t, words, begin, end, k, lanes, cols, 3, 3, 1)
                     add_up(y, b, yp, w, acc, cols)
                     settle(y, b, yp, w, lanes, cols, rows)
 

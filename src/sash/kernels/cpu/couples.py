@@ -6,14 +6,14 @@ pair takes 4.5 operations where its two terms alone take 6 (one core, 24 x 24: 2
 exactly 0, and infinities and NaN what they give alone: the maximum of a NaN and a number is the number.  (Finite numbers
 beyond half of the largest there is may give infinity.)
 Columns pair from the left in each row of the template, an odd last one stays alone: the same bits in both kernels.
-Imports: simd.
+Imports: simd, terms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -23,7 +23,8 @@ from numba.extending import intrinsic
 
 from . import simd
 from .rows import shares
-from .simd import INDEX, SHORT, Emit, nearest, put, stay_whole, zeros
+from .simd import INDEX, SHORT, Emit, nearest, put, repeat, stay_whole, zeros
+from .terms import Totals, staircase
 
 LARGEST, HERE = 0b1011, 4
 """The larger of both sizes, without a sign; rounding as everywhere."""
@@ -35,24 +36,12 @@ def available() -> bool:
     return simd.vector_bytes() == 64 and "+avx512dq" in simd.target()[2].split(",")
 
 
-class _Couple:
-    """Two taps of x, and what they add to the rows of a block.
+class _Sides(NamedTuple):
+    """What one or two taps of x add to the rows of a block: their sum and their difference, of one tap itself."""
 
-    `second` is whether there are two: known when compiled, or a bit, at 8 % of the time (masks).
-    """
-
-    def __init__(self, emit: Emit, x: tuple[Any, Any], at: Any, ahead: Any, second: Any, few: Any = None) -> None:
-        self.emit, next_at = emit, emit.builder.add(at, ahead)
-        a = emit.load(*x, at) if few is None else emit.load_first(few, *x, at)
-        if second is False:
-            self.sum = self.gap = a
-            return
-        if second is True:
-            b = emit.load(*x, next_at)
-        else:
-            where = emit.splat(second)
-            b = emit.load_where(where if few is None else emit.builder.and_(where, emit.lane_is("<", few)), *x, next_at)
-        self.sum, self.gap = emit.add(a, b), emit.sub(a, b)
+    emit: Emit
+    sum: Any
+    gap: Any
 
     def onto(self, total: Any, w_sum: Any, w_gap: Any) -> Any:
         emit, builder = self.emit, self.emit.builder
@@ -65,47 +54,88 @@ class _Couple:
         return emit.add(total, both)
 
 
-@intrinsic(prefer_literal=True)
-def couple(
-    typing: Any, acc: Any, cols: Any, x: Any, i: Any, ahead: Any, second: Any, w: Any, t: Any, pitch: Any, lo: Any, hi: Any
-) -> Any:  # fmt: skip
-    """The taps at x[i:] and x[i + ahead:], the latter if `second`, added to rows lo..hi; row r takes w[t - r*pitch] and the next."""
-    first, last, width = lo.literal_value, hi.literal_value, len(cols)
-    last = min(last, acc.count // width - 1)
+def _row(
+    emit: Emit, k: Any, total: Totals, width: int, served: range, load: Callable[[Any, int], Any], weight: Callable[[int, Any], Any]
+) -> Totals:
+    """total and one row of k taps, in pairs, for these rows of a block.
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = Emit(context, builder, acc.dtype)
-        total = cgutils.unpack_tuple(builder, args[0])
-        known = isinstance(second, types.IntegerLiteral)
-        there = bool(second.literal_value) if known else builder.icmp_signed("!=", args[5], INDEX(0))
-        beside = INDEX(int(there)) if known else builder.zext(there, INDEX)
-        places = [builder.add(args[3], INDEX(c * emit.lanes)) for c in range(width)]
-        found = [_Couple(emit, (x, args[2]), place, args[4], there) for place in places]
-        for row in range(first, last + 1):
-            at = builder.sub(args[7], builder.mul(args[8], INDEX(row)))
-            pair = [emit.splat(emit.element(w, args[6], place)) for place in (at, builder.add(at, beside))]
+    `load(l, c)` gives vector c at tap l, `weight(r, l)` the factor of row r: for a pair at its first tap the sum, at its
+    second the difference.
+    """
+    builder = emit.builder
+
+    def met(l: Any, total: Totals, pair: bool) -> Totals:
+        beside, sides, total = builder.add(l, INDEX(int(pair))), [], list(total)
+        for c in range(width):
+            a = load(l, c)
+            b = load(beside, c) if pair else None
+            sides.append(_Sides(emit, emit.add(a, b), emit.sub(a, b)) if pair else _Sides(emit, a, a))
+        for row in served:
+            factors = [emit.splat(weight(row, at)) for at in (l, beside)]
             for c in range(width):
-                total[row * width + c] = found[c].onto(total[row * width + c], *pair)
-        return context.make_tuple(builder, acc, total)
+                total[row * width + c] = sides[c].onto(total[row * width + c], *factors)
+        return total
 
-    second = second if isinstance(second, types.IntegerLiteral) else types.int64
-    return acc(acc, cols, x, types.int64, types.int64, second, w, types.int64, types.int64, lo, hi), code
+    total = repeat(builder, builder.ashr(k, INDEX(1)), total, lambda n, held: met(builder.shl(n, INDEX(1)), held, True))
+    return repeat(builder, builder.and_(k, INDEX(1)), total, lambda _, held: met(builder.sub(k, INDEX(1)), held, False))
 
 
 @intrinsic
-def couple_narrow(typing: Any, acc: Any, x: Any, i: Any, ahead: Any, second: Any, w: Any, t: Any, count: Any) -> Any:
-    """As couple for one row of `count` lanes; the memory of the others is not touched."""
+def couple_rows(
+    typing: Any, acc: Any, cols: Any, x: Any, i: Any, xp: Any, d: Any, w: Any, t: Any, h: Any, k: Any
+) -> Any:  # fmt: skip
+    """A block of rows: the sums of |x[i + (r + u) xp + l d:] - w| for row r, u < h and l < k; `coupled` made w[t + u k + l]."""
+    width = len(cols)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = Emit(context, builder, acc.dtype)
-        (total,) = cgutils.unpack_tuple(builder, args[0])
-        there = builder.icmp_signed("!=", args[4], INDEX(0))
-        found = _Couple(emit, (x, args[1]), args[2], args[3], there, args[7])
-        beside = builder.add(args[6], builder.zext(there, INDEX))
-        pair = [emit.splat(emit.element(w, args[5], place)) for place in (args[6], beside)]
-        return context.make_tuple(builder, acc, [found.onto(total, *pair)])
+        start, pitch, apart, first, high, many = (args[n] for n in (3, 4, 5, 7, 8, 9))
 
-    return acc(acc, x, types.int64, types.int64, types.int64, w, types.int64, types.int64), code
+        def taken(u: Any, total: Totals, served: range) -> Totals:
+            row, tap = builder.add(start, builder.mul(u, pitch)), builder.add(first, builder.mul(u, many))
+
+            def load(l: Any, c: int) -> Any:
+                return emit.load(x, args[2], builder.add(builder.add(row, builder.mul(l, apart)), INDEX(c * emit.lanes)))
+
+            def weight(r: int, l: Any) -> Any:
+                return emit.element(w, args[6], builder.add(builder.sub(tap, builder.mul(many, INDEX(r))), l))
+
+            return _row(emit, many, total, width, served, load, weight)
+
+        total = staircase(builder, acc.count // width, high, cgutils.unpack_tuple(builder, args[0]), taken)
+        return context.make_tuple(builder, acc, total)
+
+    index = types.int64
+    return acc(acc, cols, x, index, index, index, w, index, index, index), code
+
+
+@intrinsic
+def couple(typing: Any, acc: Any, x: Any, i: Any, off: Any, w: Any, t: Any, k: Any, few: Any) -> Any:
+    """One vector: the sum of |x[i + off[l]:] - w| over all l, in rows of k taps; `coupled` made w[t + l].
+
+    Of `few` lanes, unless that is None: the memory of the others is not touched.
+    """
+    narrow = isinstance(few, types.Integer)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, acc.dtype)
+
+        def taken(n: Any, total: Totals) -> Totals:
+            first = builder.mul(n, args[6])
+
+            def load(l: Any, c: int) -> Any:
+                at = builder.add(args[2], emit.element(off, args[3], builder.add(first, l)))
+                return emit.load_first(args[7], x, args[1], at) if narrow else emit.load(x, args[1], at)
+
+            def weight(r: int, l: Any) -> Any:
+                return emit.element(w, args[4], builder.add(builder.add(args[5], first), l))
+
+            return _row(emit, args[6], total, 1, range(1), load, weight)
+
+        rows = builder.sdiv(emit.length(off, args[3]), args[6])
+        return context.make_tuple(builder, acc, repeat(builder, rows, cgutils.unpack_tuple(builder, args[0]), taken))
+
+    return acc(acc, x, types.int64, off, w, types.int64, types.int64, types.int64 if narrow else few), code
 
 
 def coupled(w: Any, k: int) -> Any:
@@ -132,33 +162,8 @@ def swept(
                     j = min(j0, n - W)
                     acc = zeros(w, lanes, cols, rows)
                     for p in range(P):
-                        for u in range(h + N - 1):
-                            a = at[r] + base[o] + off[p] + (i + u) * xp + j
-                            t = ((o * P + p) * h + u) * k
-                            # The first rows of x serve the first rows of y only, and the last the last only.
-                            if u >= N - 1 and u < h:
-                                for l in range(0, k - 1, 2):
-                                    acc = couple(acc, cols, x, a + l * d, d, 1, w, t + l, k, 0, 3)
-                                if k % 2:
-                                    acc = couple(acc, cols, x, a + (k - 1) * d, 0, 0, w, t + k - 1, k, 0, 3)
-                            elif u == 0:
-                                for l in range(0, k, 2):
-                                    acc = couple(acc, cols, x, a + l * d, d, k - 1 - l, w, t + l, k, 0, 0)
-                            elif u == 1:
-                                for l in range(0, k, 2):
-                                    acc = couple(acc, cols, x, a + l * d, d, k - 1 - l, w, t + l, k, 0, 1)
-                            elif u < N - 1:
-                                for l in range(0, k, 2):
-                                    acc = couple(acc, cols, x, a + l * d, d, k - 1 - l, w, t + l, k, 0, 2)
-                            elif u == h:
-                                for l in range(0, k, 2):
-                                    acc = couple(acc, cols, x, a + l * d, d, k - 1 - l, w, t + l, k, 1, 3)
-                            elif u == h + 1:
-                                for l in range(0, k, 2):
-                                    acc = couple(acc, cols, x, a + l * d, d, k - 1 - l, w, t + l, k, 2, 3)
-                            else:
-                                for l in range(0, k, 2):
-                                    acc = couple(acc, cols, x, a + l * d, d, k - 1 - l, w, t + l, k, 3, 3)
+                        a = at[r] + base[o] + off[p] + i * xp + j
+                        acc = couple_rows(acc, cols, x, a, xp, d, w, (o * P + p) * h * k, h, k)
                     put(y, to[r] + step[o] + i * yp + j, yp, acc, cols)
 
 
@@ -173,14 +178,10 @@ def listed(x: Any, w: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: 
             for j0 in range(0, n, L):
                 j = max(min(j0, n - L), 0)
                 acc = zeros(w, lanes, one, one)
-                for t in range(0, T, k):
-                    for l in range(t, t + k, 2):
-                        left = t + k - 1 - l
-                        ahead = off[l + 1] - off[l] if left else 0
-                        if n < L:
-                            acc = couple_narrow(acc, x, a + off[l], ahead, left, w, o * T + l, n)
-                        else:
-                            acc = couple(acc, one, x, a + j + off[l], ahead, left, w, o * T + l, 0, 0, 0)
+                if n < L:
+                    acc = couple(acc, x, a, off, w, o * T, k, n)
+                else:
+                    acc = couple(acc, x, a + j, off, w, o * T, k, None)
                 if n < L:
                     put(cell, 0, 0, acc, one)
                     for l in range(n):

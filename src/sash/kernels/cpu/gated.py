@@ -118,8 +118,7 @@ def collect(
                     for r in range(0, n, M):
                         spots, goals = pick(at, who, r, rows), pick(to, who, r, rows)
                         acc = lift(y, goals, shift[t] + o, lanes, cols)
-                        for c in range(c0, c1):
-                            acc = mix(acc, x, spots, off[t] + c, w, panel + c * W)
+                        acc = mix(acc, x, spots, off[t] + c0, w, panel + c0 * W, c1 - c0)
                         drop(y, goals, shift[t] + o, acc)
 
 
@@ -141,9 +140,7 @@ def outer(
                     for c0 in range(0, C, M):
                         c = min(c0, C - M)
                         acc = zeros(x, lanes, cols, rows)
-                        for r in range(r0, r1):
-                            spot, goal = pick(at, who, r, (0,))[0], pick(to, who, r, (0,))[0]
-                            acc = cross(acc, x, spot + off[t] + c, z, goal + shift[t] + o, rows)
+                        acc = cross(acc, x, off[t] + c, at, z, shift[t] + o, to, who, r0, r1 - r0, rows)
                         put_more(gw, panel + c * W, W, acc, cols, c0 - c, 0)
 
 

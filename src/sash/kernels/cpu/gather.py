@@ -2,7 +2,7 @@
 
 acc is a tuple of rows * cols vectors, row by row, as in simd; `spots` are as many offsets as it has rows.
 All of a block is read before any of it is written, so a place that stands twice in `spots` is written the same twice.
-Imports: simd.
+Imports: simd, terms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import INDEX, SHORT, Emit, Vec
+from .simd import INDEX, SHORT, Emit, Vec, repeat
+from .terms import Totals
 
 HALF = 16
 """Bytes within which shuffles are cheap on every CPU."""
@@ -82,42 +83,52 @@ def drop(typing: Any, y: Any, spots: Any, shift: Any, acc: Any) -> Any:
 
 
 @intrinsic
-def mix(typing: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, i: Any) -> Any:
-    """x[spots[r] + shift] times the vectors at w[i:], added to row r of acc."""
+def mix(typing: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, i: Any, count: Any) -> Any:
+    """x[spots[r] + shift + c] times the vectors at w[i + c W:], W elements, added to row r of acc, for c < count."""
     cols = acc.count // len(spots)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = Emit(context, builder, acc.dtype)
-        total = cgutils.unpack_tuple(builder, args[0])
-        line = [emit.load(w, args[4], builder.add(args[5], INDEX(c * emit.lanes))) for c in range(cols)]
-        for r, spot in enumerate(cgutils.unpack_tuple(builder, args[2])):
-            # The spot first: what does not change stays in a register of its own, and one counter serves all rows.
-            factor = emit.splat(builder.load(builder.gep(emit.address(x, args[1], spot), [args[3]])))
-            for c in range(cols):
-                total[r * cols + c] = emit.fma(factor, line[c], total[r * cols + c])
+        spots = cgutils.unpack_tuple(builder, args[2])
+
+        def step(l: Any, total: Totals) -> Totals:
+            start = builder.add(args[5], builder.mul(l, INDEX(cols * emit.lanes)))
+            line = [emit.load(w, args[4], builder.add(start, INDEX(c * emit.lanes))) for c in range(cols)]
+            shift, made = builder.add(args[3], l), []
+            for r, spot in enumerate(spots):
+                # The spot first: what does not change stays in a register of its own, and one counter serves all rows.
+                factor = emit.splat(builder.load(builder.gep(emit.address(x, args[1], spot), [shift])))
+                made += [emit.fma(factor, line[c], total[r * cols + c]) for c in range(cols)]
+            return made
+
+        total = repeat(builder, args[6], cgutils.unpack_tuple(builder, args[0]), step)
         return context.make_tuple(builder, acc, total)
 
-    return acc(acc, x, spots, types.int64, w, types.int64), code
+    return acc(acc, x, spots, types.int64, w, types.int64, types.int64), code
 
 
 @intrinsic
-def cross(typing: Any, acc: Any, x: Any, i: Any, z: Any, j: Any, rows: Any) -> Any:
-    """x[i + r] times the vectors at z[j:], added to row r of acc."""
+def cross(typing: Any, acc: Any, x: Any, i: Any, at: Any, z: Any, j: Any, to: Any, who: Any, first: Any, count: Any, rows: Any) -> Any:
+    """x[i + at[p] + r] times the vectors at z[j + to[p]:], added to row r of acc, for p = who[first] and so on, `count` of them."""
     cols = acc.count // len(rows)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = Emit(context, builder, acc.dtype)
-        total = cgutils.unpack_tuple(builder, args[0])
-        start = emit.address(z, args[3], args[4])
-        line = [_load(emit, builder.gep(start, [INDEX(c * emit.lanes)])) for c in range(cols)]
-        origin = emit.address(x, args[1], args[2])
-        for r in range(len(rows)):
-            factor = emit.splat(builder.load(builder.gep(origin, [INDEX(r)])))
-            for c in range(cols):
-                total[r * cols + c] = emit.fma(factor, line[c], total[r * cols + c])
+
+        def step(l: Any, total: Totals) -> Totals:
+            p = builder.sext(emit.element(who, args[7], builder.add(args[8], l)), INDEX)
+            start = emit.address(z, args[4], builder.add(emit.element(to, args[6], p), args[5]))
+            line = [_load(emit, builder.gep(start, [INDEX(c * emit.lanes)])) for c in range(cols)]
+            origin, made = emit.address(x, args[1], builder.add(emit.element(at, args[3], p), args[2])), []
+            for r in range(len(rows)):
+                factor = emit.splat(builder.load(builder.gep(origin, [INDEX(r)])))
+                made += [emit.fma(factor, line[c], total[r * cols + c]) for c in range(cols)]
+            return made
+
+        total = repeat(builder, args[9], cgutils.unpack_tuple(builder, args[0]), step)
         return context.make_tuple(builder, acc, total)
 
-    return acc(acc, x, types.int64, z, types.int64, rows), code
+    return acc(acc, x, types.int64, at, z, types.int64, to, who, types.int64, types.int64, rows), code
 
 
 @intrinsic

@@ -2,7 +2,7 @@
 
 x (X,) and y (Y,) flat   w, v (O, P, h, k)   at, to (R,)   base, step (O,)   off (P,) outer taps
 y[to[r] + step[o] + i yp + j] (+)= sum_{p,u,l} term(w[o,p,u,l], v[o,p,u,l], x[at[r] + base[o] + off[p] + (i+u) xp + l d + j])
-for 0 <= i < m, 0 <= j < n; summed in the order p, u, l: the same bits as taps.   Imports: simd, taps.
+for 0 <= i < m, 0 <= j < n; summed in the order p, u, l: the same bits as taps.   Imports: simd, taps, terms.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from numba import njit
 
 from . import simd
-from .simd import carry, fetch, gain, put, put_more, stay_whole, zeros
+from .simd import carry, fetch, put, put_more, stay_whole, zeros
 from .taps import spread, taps
+from .terms import gain_rows
 
 STRIP = 10
 """Blocks of columns that go down all rows together: as many as keep the rows of 17 taps in the first-level cache."""
@@ -45,31 +46,7 @@ def sweep(
                     for p in range(P):
                         a = at[r] + base[o] + off[p] + j
                         t = (o * P + p) * h * k
-                        # Image rows above the last row of the block: tap row q reaches the first q + 1 output rows.
-                        for l in range(k):
-                            acc = gain(op, acc, cols, x, a + line[i] + l * d, w, v, t + l, k, 0, 0)
-                        if N > 2:
-                            for l in range(k):
-                                acc = gain(op, acc, cols, x, a + line[i + 1] + l * d, w, v, t + k + l, k, 0, 1)
-                        if N > 3:
-                            for l in range(k):
-                                acc = gain(op, acc, cols, x, a + line[i + 2] + l * d, w, v, t + 2 * k + l, k, 0, 2)
-                        for q in range(N - 1, h):
-                            b = a + line[i + q]
-                            for l in range(k):
-                                acc = gain(op, acc, cols, x, b + l * d, w, v, t + q * k + l, k, 0, 3)
-                        # Image rows below the last tap row of the first output row.
-                        b = a + line[i + h]
-                        for l in range(k):
-                            acc = gain(op, acc, cols, x, b + l * d, w, v, t + h * k + l, k, 1, 3)
-                        if N > 2:
-                            b = a + line[i + h + 1]
-                            for l in range(k):
-                                acc = gain(op, acc, cols, x, b + l * d, w, v, t + (h + 1) * k + l, k, 2, 3)
-                        if N > 3:
-                            b = a + line[i + h + 2]
-                            for l in range(k):
-                                acc = gain(op, acc, cols, x, b + l * d, w, v, t + (h + 2) * k + l, k, 3, 3)
+                        acc = gain_rows(op, acc, cols, x, a, line, i, d, w, v, t, h, k)
                     b = to[r] + step[o] + i * yp + j
                     if add:
                         put_more(y, b, yp, acc, cols, i0 - i, j0 - j)
@@ -116,18 +93,7 @@ def down(
                     for q in range(i, i + N):
                         fetch(y, goal + q * yp + j, lanes, cols, (0,))
                     acc = zeros(k, lanes, cols, rows)
-                    acc = gain(op, acc, cols, room, a + near[i], k, k, 0, 1, 0, 0)
-                    if N > 2:
-                        acc = gain(op, acc, cols, room, a + near[i + 1], k, k, 1, 1, 0, 1)
-                    if N > 3:
-                        acc = gain(op, acc, cols, room, a + near[i + 2], k, k, 2, 1, 0, 2)
-                    for u in range(N - 1, h):
-                        acc = gain(op, acc, cols, room, a + near[i + u], k, k, u, 1, 0, 3)
-                    acc = gain(op, acc, cols, room, a + near[i + h], k, k, h, 1, 1, 3)
-                    if N > 2:
-                        acc = gain(op, acc, cols, room, a + near[i + h + 1], k, k, h + 1, 1, 2, 3)
-                    if N > 3:
-                        acc = gain(op, acc, cols, room, a + near[i + h + 2], k, k, h + 2, 1, 3, 3)
+                    acc = gain_rows(op, acc, cols, room, a, near, i, 0, k, k, 0, h, 1)
                     b = to[r] + i * yp + j
                     if add:
                         put_more(y, b, yp, acc, cols, i0 - i, j0 - j)

@@ -8,7 +8,7 @@ No bounds, wraparound or alias test, and the order of every sum is fixed.   Impo
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -98,6 +98,10 @@ class Emit:
         data = self.context.make_array(kind)(self.context, self.builder, array).data
         return self.builder.gep(data, [index])
 
+    def length(self, kind: Any, array: Any) -> Any:
+        shape = self.context.make_array(kind)(self.context, self.builder, array).shape
+        return cgutils.unpack_tuple(self.builder, shape)[0]
+
     def element(self, kind: Any, array: Any, index: Any) -> Any:
         return self.builder.load(self.address(kind, array, index))
 
@@ -186,12 +190,24 @@ class Emit:
         return self.fma(v, self.mul(gap, gap) if op == len(SQUARED) else self.magnitude(gap), total)
 
 
-def _weights(emit: Emit, op: int, args: Any, signature: Any, first: int, index: Any) -> tuple[Any, Any]:
-    """Splats of w[index] and, where the term has a weight, v[index]; w and v are arguments first and first + 1."""
-    w = emit.splat(emit.element(signature.args[first], args[first], index))
-    at = INDEX(0) if op == len(PLAIN_ABSOLUTE) else index
-    v = None if op in UNWEIGHTED else emit.splat(emit.element(signature.args[first + 1], args[first + 1], at))
-    return w, v
+def repeat(builder: Any, count: Any, total: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """A loop over l < count, written as LLVM wants it: `step(l, total)` gives the new total, which stays in registers.
+
+    (Of Numba's own loops each takes 20 ms to compile.)
+    """
+    before, head, body, after = builder.block, *(builder.append_basic_block(name) for name in ("head", "body", "after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    index, held = builder.phi(INDEX), [builder.phi(value.type) for value in total]
+    builder.cbranch(builder.icmp_signed("<", index, count), body, after)
+    builder.position_at_end(body)
+    found = [builder.add(index, INDEX(1)), *step(index, held)]
+    for phi, first, value in zip([index, *held], [INDEX(0), *total], found, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return held
 
 
 @intrinsic
@@ -217,26 +233,6 @@ def zeros(typing: Any, w: Any, lanes: Any, cols: Any, rows: Any) -> Any:
     return made(w, lanes, cols, rows), code
 
 
-@intrinsic(prefer_literal=True)
-def gain(typing: Any, op: Any, acc: Any, cols: Any, x: Any, i: Any, w: Any, v: Any, t: Any, pitch: Any, lo: Any, hi: Any) -> Any:
-    """One load of cols vectors at x[i:], its terms added to rows lo..hi; row r takes the tap t - r*pitch."""
-    first, last, width = lo.literal_value, hi.literal_value, len(cols)
-    last = min(last, acc.count // width - 1)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = Emit(context, builder, acc.dtype)
-        total = cgutils.unpack_tuple(builder, args[1])
-        line = [emit.load(x, args[3], builder.add(args[4], INDEX(c * emit.lanes))) for c in range(width)]
-        for row in range(first, last + 1):
-            at = builder.sub(args[7], builder.mul(args[8], INDEX(row)))
-            a, b = _weights(emit, len(op), args, signature, 5, at)
-            for c in range(width):
-                total[row * width + c] = emit.term(len(op), a, b, line[c], total[row * width + c])
-        return context.make_tuple(builder, acc, total)
-
-    return acc(op, acc, cols, x, types.int64, w, v, types.int64, types.int64, lo, hi), code
-
-
 @intrinsic
 def seats(typing: Any, at: Any, r: Any, count: Any, wide: Any) -> Any:
     """at[r], at[r + 1], ...: as many as wide is long, the last of `count` repeated."""
@@ -251,36 +247,6 @@ def seats(typing: Any, at: Any, r: Any, count: Any, wide: Any) -> Any:
         return context.make_tuple(builder, made, found)
 
     return made(at, types.int64, types.int64, wide), code
-
-
-@intrinsic
-def gain_apart(typing: Any, op: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, v: Any, t: Any) -> Any:
-    """As gain for one tap, each vector loaded from its own place x[spots[i] + shift:]."""
-    kinds = acc(op, acc, x, spots, types.int64, w, v, types.int64)
-    return kinds, _apart(kinds, lambda emit, args: emit.load)
-
-
-@intrinsic
-def gain_narrow(typing: Any, op: Any, acc: Any, x: Any, spots: Any, shift: Any, w: Any, v: Any, t: Any, count: Any) -> Any:
-    """As gain_apart for `count` lanes; the memory of the others is not touched."""
-    kinds = acc(op, acc, x, spots, types.int64, w, v, types.int64, types.int64)
-    return kinds, _apart(kinds, lambda emit, args: partial(emit.load_first, args[8]))
-
-
-def _apart(kinds: Any, loader: Callable[[Emit, Any], Callable[..., Any]]) -> Callable[..., Any]:
-    op, acc, x = kinds.args[:3]
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = Emit(context, builder, acc.dtype)
-        total = cgutils.unpack_tuple(builder, args[1])
-        load = loader(emit, args)
-        a, b = _weights(emit, len(op), args, signature, 5, args[7])
-        for i, spot in enumerate(cgutils.unpack_tuple(builder, args[3])):
-            line = load(x, args[2], builder.add(spot, args[4]))
-            total[i] = emit.term(len(op), a, b, line, total[i])
-        return context.make_tuple(builder, acc, total)
-
-    return code
 
 
 @intrinsic

@@ -3,7 +3,7 @@
 x (X,) and y (Y,) flat   w, v (O, T)   at, to (R,) rows of x and y   base, step (O,) channels   off (T,) taps
 y[to[r] + step[o] + j] (+)= sum_t term(w[o, t], v[o, t], x[at[r] + base[o] + off[t] + j])   for 0 <= j < n
 One accumulator of w's type per output and taps in ascending order: its bits depend on nothing else.  x may hold small
-integers, and y integers that hold every result.   Imports: simd.
+integers, and y integers that hold every result.   Imports: simd, terms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 
 from . import simd
-from .simd import carry, gain, gain_apart, gain_narrow, nearest, put, put_more, seats, stay_whole, zeros
+from .simd import carry, nearest, put, put_more, seats, stay_whole, zeros
+from .terms import gain, gain_apart, gain_narrow
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -36,8 +37,7 @@ def spread(
                 a, b = at[r] + base[o], to[r] + step[o]
                 for j in range(0, whole, L * B):
                     acc = zeros(w, lanes, wide, (0,))
-                    for t in range(T):
-                        acc = gain(op, acc, wide, x, a + j + off[t], w, v, o * T + t, 0, 0, 0)
+                    acc = gain(op, acc, wide, x, a + j, off, w, v, o * T, T)
                     if add:
                         put_more(y, b + j, 0, acc, wide, 0, 0)
                     else:
@@ -48,11 +48,9 @@ def spread(
                     j = max(min(done, n - L), 0)  # the last vector overlaps the one before it
                     acc = zeros(w, lanes, wide, (0,))
                     if n < L:
-                        for t in range(T):
-                            acc = gain_narrow(op, acc, x, spots, base[o] + off[t], w, v, o * T + t, n)
+                        acc = gain_narrow(op, acc, x, spots, base[o], off, w, v, o * T, T, n)
                     else:
-                        for t in range(T):
-                            acc = gain_apart(op, acc, x, spots, base[o] + off[t] + j, w, v, o * T + t)
+                        acc = gain_apart(op, acc, x, spots, base[o] + j, off, w, v, o * T, T)
                     put(cell, 0, 0, acc, wide)
                     for r in range(count):
                         b = to[top + r] + step[o]

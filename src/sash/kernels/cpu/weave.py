@@ -1,7 +1,7 @@
 """Rows woven of their classes: samples s apart that lie together become neighbours again.  The way back of `split`.
 
 `woven` weaves rows that lie in memory; `crossed` makes channels that do not see each other and weaves each row while the
-first-level cache holds it.   Imports: border, simd.
+first-level cache holds it.   Imports: border, simd, terms.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .border import bordered
-from .simd import INDEX, PRODUCT, SHORT, Emit, Vec, gain, nearest, put, stay_whole, zeros
+from .simd import INDEX, PRODUCT, SHORT, Emit, Vec, nearest, put, repeat, stay_whole, zeros
+from .terms import Totals, met
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -62,6 +64,25 @@ def knit(typing: Any, t: Any, i: Any, pitch: Any, y: Any, j: Any, lanes: Any, wa
     return types.void(t, types.int64, types.int64, y, types.int64, lanes, ways), code
 
 
+@intrinsic
+def some(typing: Any, acc: Any, x: Any, i: Any, off: Any, w: Any, tap: Any, first: Any, last: Any) -> Any:
+    """One row of vectors: the sum of w[tap[t]] x[i + off[t]:] over first <= t < last, added to acc."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, acc.dtype)
+
+        def step(l: Any, total: Totals) -> Totals:
+            t = builder.add(args[6], l)
+            weight = emit.splat(emit.element(w, args[4], emit.element(tap, args[5], t)))
+            at = builder.add(args[2], emit.element(off, args[3], t))
+            return met(emit, len(PRODUCT), total, acc.count, (x, args[1]), at, range(1), lambda row: (weight, None))
+
+        total = repeat(builder, builder.sub(args[7], args[6]), cgutils.unpack_tuple(builder, args[0]), step)
+        return context.make_tuple(builder, acc, total)
+
+    return acc(acc, x, types.int64, off, w, tap, types.int64, types.int64), code
+
+
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def crossed(
     x: Any, room: Any, cell: Any, w: Any, y: Any, at: Any, goal: Any, first: int, frame: Any, nil: Any, source: Any, target: Any,
@@ -85,9 +106,7 @@ def crossed(
             for c in range(s):
                 one, last = begin[kind[r] * s + c], begin[kind[r] * s + c + 1]
                 for j in range(0, counts[c], W):
-                    acc = zeros(w, lanes, cols, (0,))
-                    for t in range(one, last):
-                        acc = gain(PRODUCT, acc, cols, room, source[r] + off[t] + j, part, part, tap[t], 0, 0, 0)
+                    acc = some(zeros(w, lanes, cols, (0,)), room, source[r] + j, off, part, tap, one, last)
                     put(cell, c * pitch + j, 0, acc, cols)
             b = goal[i] + target[r]
             for j0 in range(0, whole, L):
