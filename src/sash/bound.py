@@ -179,11 +179,12 @@ def _woven(problem: Problem, tile: tuple[int, ...]) -> list[Call | None]:
 
 def _weft(problem: Problem, classes: Any, box: Box, goals: tuple[int, ...], goal: int) -> Call | None:
     """One block of rows, `goals` apart in y from `goal` on."""
+    from sash.kernels.cpu.simd import sized
     from sash.kernels.cpu.weave import woven
 
     counts = np.array([-(-(problem.out[-1] - at[-1].first) // at[-1].step) for at, _ in classes])
     shape = (box[0][1] - box[0][0], problem.outputs, *[p - o for o, p in box[1:]])
-    rows, ways, kind = prod(shape), (0,) * len(classes), np.dtype(problem.result)
+    rows, weave, kind = prod(shape), sized(woven, (0,) * len(classes)), np.dtype(problem.result)
     size, to = rows * int(counts[0]), offsets(list(zip(shape, goals, strict=True))) + goal
     zero, made = [], list[tuple[Any, Made]]()
     for c, (n, (at, part)) in enumerate(zip(counts.tolist(), classes, strict=True)):
@@ -196,7 +197,7 @@ def _weft(problem: Problem, classes: Any, box: Box, goals: tuple[int, ...], goal
         made.append((at, piece))
 
     def call(x: Array, kernels: Any, y: Array, cval: Any, bias: Array | None) -> None:
-        t = np.empty(len(ways) * size, kind)
+        t = np.empty(len(classes) * size, kind)
         for where in zero:
             t[where] = 0
         for at, piece in made:
@@ -205,7 +206,7 @@ def _weft(problem: Problem, classes: Any, box: Box, goals: tuple[int, ...], goal
             with np.errstate(all="ignore"):
                 for c, n in enumerate(counts.tolist()):
                     t[c * size : c * size + rows * n].reshape(*shape, n)[...] += bias
-        woven(t, size, counts, y.reshape(-1), to, ways)
+        weave(t, size, counts, y.reshape(-1), to)
 
     return call
 

@@ -59,14 +59,15 @@ def settled(
     x is flat; so many images and channels lie `steps` apart in it, from `first` on.
     """
     from sash.kernels.cpu.border import bordered, lanes
+    from sash.kernels.cpu.simd import sized
 
     f, stride, kind = frame(axes, images, steps), axes[-1].stride, np.dtype(dtype)
     where = (f.at + first, f.row, f.to, f.down, f.lead, f.n, f.laid[-1])
-    ways, size = (lanes(kind.itemsize, f.lead, f.n, stride), (0,) * stride), prod(f.laid)
+    enter, size = sized(bordered, lanes(kind.itemsize, f.lead, f.n, stride), (0,) * stride), prod(f.laid)
 
     def tile(x: Array, cval: Any) -> Array:
         found = np.empty(size, kind)
-        bordered(x, found, *where, cval, *ways)
+        enter(x, found, *where, cval)
         return found
 
     lies = packed(f.laid, 1)

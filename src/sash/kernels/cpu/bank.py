@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import simd
-from .simd import INDEX, SHORT, Emit, repeat, stay_whole, zeros
+from .simd import INDEX, SHORT, Emit, repeat, sized, stay_whole, zeros
 from .terms import Totals
 
 COLUMNS = {4: {8: 3, 6: 4, 4: 6, 3: 7, 2: 8}, 3: {6: 2, 4: 2, 3: 3, 2: 4}}
@@ -176,4 +176,4 @@ def blocks(
 def bank(x: Any, w: Any, y: Any, at: Any, to: Any, base: Any, goal: Any, off: Any, outputs: int, pitch: int, n: int) -> None:
     """Blocks as `form` has them for `outputs` of a group."""
     _, rows, cols = form(outputs, w.itemsize)
-    blocks(x, w.reshape(-1), y, at, to, base, goal, off, pitch, n, lanes(n, w.itemsize), cols, rows)
+    sized(blocks, lanes(n, w.itemsize), cols, rows)(x, w.reshape(-1), y, at, to, base, goal, off, pitch, n)

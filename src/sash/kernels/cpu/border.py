@@ -13,7 +13,8 @@ from typing import Any
 from numba import njit
 
 from . import simd
-from .simd import carry, fetch, stay_whole
+from .moves import carry, fetch
+from .simd import least, stay_whole
 from .split import deal
 
 
@@ -36,7 +37,7 @@ def bordered(
                 if row[r] == -1:
                     y[b : b + room] = past
                 continue
-            a, ahead = at[i] + row[r], to[i] + down[min(r + 1, len(row) - 1)]
+            a, ahead = at[i] + row[r], to[i] + down[least(r + 1, len(row) - 1)]
             for j in range(0, room, L):
                 fetch(y, ahead + j, lanes, (0,), (0,))
             for q in range(lead):
@@ -51,7 +52,7 @@ def bordered(
             for t in range(first):
                 y[b + (lead + t) % s * length + (lead + t) // s] = x[a + t]
             for j0 in range(0, count, L):
-                j = min(j0, count - L)  # the last vectors overlap those before them
+                j = least(j0, count - L)  # the last vectors overlap those before them
                 if s == 1:
                     carry(x, a + j, y, b + lead + j, 0, 0, lanes)
                 else:

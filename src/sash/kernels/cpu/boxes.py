@@ -3,7 +3,7 @@
 x (outer, n, inner) flat -> y (outer, out, inner) flat, sums over k neighbours every `stride`.  `along`: blocks of k samples
 are summed from their end backwards and from their start onwards; a box is an end of one block and a start of the next.
 Nothing is subtracted: sums of squares keep their last digit, and NaN stays in the boxes that hold it.
-Source: van Herk 1992, doi:10.1016/0167-8655(92)90069-C (there for minima).   Imports: numba.
+Source: van Herk 1992, doi:10.1016/0167-8655(92)90069-C (there for minima).   Imports: simd.
 """
 
 from __future__ import annotations
@@ -12,67 +12,92 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
+
+from . import simd
+from .simd import INDEX, Emit, Vec, least, repeat, sized, stay_whole
 
 WIDE = 256
 """Columns that go down together: as many as keep the ends of a block in the first caches."""
 
 
+@intrinsic
+def add(typing: Any, y: Any, i: Any, a: Any, p: Any, b: Any, q: Any, n: Any, lanes: Any) -> Any:
+    """y[i + j] = a[p + j] + b[q + j], j < n; y may be a or b, at the same place."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, Vec(y.dtype, len(lanes)))
+        whole = builder.sdiv(args[6], INDEX(emit.lanes))
+        done = builder.mul(whole, INDEX(emit.lanes))
+        left = builder.sub(args[6], done)
+
+        def places(j: Any) -> list[Any]:
+            return [builder.add(args[n], j) for n in (1, 3, 5)]
+
+        def step(l: Any, nothing: list[Any]) -> list[Any]:
+            i, p, q = places(builder.mul(l, INDEX(emit.lanes)))
+            emit.store(emit.add(emit.load(a, args[2], p), emit.load(b, args[4], q)), y, args[0], i)
+            return nothing
+
+        repeat(builder, whole, [], step)
+        with builder.if_then(builder.icmp_signed(">", left, INDEX(0))):
+            i, p, q = places(done)
+            sums = emit.add(emit.load_first(left, a, args[2], p), emit.load_first(left, b, args[4], q))
+            emit.store_first(left, sums, y, args[0], i)
+        return context.get_dummy_value()
+
+    return types.void(y, types.int64, a, types.int64, b, types.int64, types.int64, lanes), code
+
+
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def along(x: Any, y: Any, outer: int, n: int, inner: int, k: int, stride: int) -> None:
-    """Any axis: columns of neighbours go down it together, three additions a sample however long the box."""
-    out, wide = (n - k) // stride + 1, min(inner, WIDE)
-    tail, head = np.empty((k, wide), x.dtype), np.empty(wide, x.dtype)
+def along(x: Any, y: Any, room: Any, outer: int, n: int, inner: int, wide: int, k: int, stride: int, lanes: Any) -> None:
+    """Any axis: `wide` columns of neighbours go down it together, three additions a sample however long the box.
+
+    room: k rows for the ends of a block, one of zeros, one for the starts.
+    """
+    stay_whole()
+    out, zero, start = (n - k) // stride + 1, k * wide, (k + 1) * wide
     for o in range(outer):
         for first in range(0, inner, wide):
-            m = min(wide, inner - first)
-            a, b = x[o * n * inner + first :], y[o * out * inner + first :]
-            for start in range(0, n - k + 1, k):
-                for j in range(m):
-                    head[j] = 0
-                below = head
+            m = least(wide, inner - first)
+            a, b = o * n * inner + first, o * out * inner + first
+            for block in range(0, n - k + 1, k):
                 for r in range(k - 1, -1, -1):
-                    row, here = a[(start + r) * inner :], tail[r]
-                    for j in range(m):
-                        here[j] = row[j] + below[j]
-                    below = here
-                for r in range(min(k, n - k - start + 1)):
+                    add(room, r * wide, x, a + (block + r) * inner, room, (r + 1) * wide, m, lanes)
+                add(room, start, room, zero, room, zero, m, lanes)
+                for r in range(least(k, n - k - block + 1)):
                     if r:
-                        row = a[(start + r + k - 1) * inner :]
-                        for j in range(m):
-                            head[j] += row[j]
-                    if (start + r) % stride == 0:
-                        goal, here = b[(start + r) // stride * inner :], tail[r]
-                        for j in range(m):
-                            goal[j] = here[j] + head[j]
+                        add(room, start, room, start, x, a + (block + r + k - 1) * inner, m, lanes)
+                    if (block + r) % stride == 0:
+                        add(y, b + (block + r) // stride * inner, room, r * wide, room, start, m, lanes)
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def across(x: Any, y: Any, outer: int, n: int, k: int, stride: int) -> None:
-    """The last axis, inner = 1: sums over 1, 2, 4, ... neighbours, of which a box is as many as k has ones in base 2."""
-    made, levels = n - k + 1, 0
-    while k >> levels:
-        levels += 1
+def across(x: Any, y: Any, room: Any, outer: int, n: int, k: int, levels: int, stride: int, lanes: Any) -> None:
+    """The last axis, inner = 1: sums over 1, 2, 4, ... neighbours, of which a box is as many as k has ones in base 2.
+
+    room: a row for each of these `levels`, one of zeros, one for the sums.
+    """
+    stay_whole()
+    made, zero, total = n - k + 1, levels * n, (levels + 1) * n
     out = (made - 1) // stride + 1
-    doubled, total = np.empty((levels, n), x.dtype), np.empty(made, x.dtype)
     for o in range(outer):
-        here, done = x[o * n : o * n + n], 0
-        for j in range(made):
-            total[j] = 0
+        done = 0
+        add(room, 0, x, o * n, room, zero, n, lanes)
+        add(room, total, room, zero, room, zero, made, lanes)
         for level in range(levels):
+            here = level * n
             if k >> level & 1:
-                ahead = here[done:]
-                for j in range(made):
-                    total[j] += ahead[j]
+                add(room, total, room, total, room, here + done, made, lanes)
                 done += 1 << level
             if level + 1 < levels:
-                ahead, there = here[1 << level :], doubled[level]
-                for j in range(n - (2 << level) + 1):
-                    there[j] = here[j] + ahead[j]
-                here = there
-        goal = y[o * out :]
-        for j in range(out):
-            goal[j] = total[j * stride]
+                add(room, here + n, room, here, room, here + (1 << level), n - (2 << level) + 1, lanes)
+        if stride == 1:
+            add(y, o * out, room, total, room, zero, made, lanes)
+        else:
+            for j in range(out):
+                y[o * out + j] = room[total + j * stride]
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -85,8 +110,8 @@ def centred(x: Any, centre: float, sums: Any, squares: Any) -> float:
             value = row[j] - centre
             row[j] = value
             size = abs(value)
-            if size < np.inf:
-                largest = max(largest, size)
+            if largest < size < np.inf:
+                largest = size
             if c:
                 sums[j] += value
                 squares[j] += value * value
@@ -102,15 +127,17 @@ def boxes(x: Any, spare: Any, sizes: tuple[int, ...], strides: tuple[int, ...]) 
     x and `spare`, as large, both contiguous, are written over in turn; the sums lie in one of them.
     """
     shape, lead = list(x.shape), x.ndim - len(sizes)
-    here, there = x.reshape(-1), spare.reshape(-1)
+    here, there, lanes = x.reshape(-1), spare.reshape(-1), simd.block(x.itemsize).lanes
     for i, (k, stride) in enumerate(zip(sizes, strides, strict=True), start=lead):
         if k == stride == 1:
             continue
         outer, n, inner = prod(shape[:i]), shape[i], prod(shape[i + 1 :])
         shape[i] = (n - k) // stride + 1
         if inner == 1:
-            across(here, there, outer, n, k, stride)
+            levels = k.bit_length()
+            sized(across, lanes)(here, there, np.zeros((levels + 2) * n, x.dtype), outer, n, k, levels, stride)
         else:
-            along(here, there, outer, n, inner, k, stride)
+            wide = min(inner, WIDE)
+            sized(along, lanes)(here, there, np.zeros((k + 2) * wide, x.dtype), outer, n, inner, wide, k, stride)
         here, there = there, here
     return here[: prod(shape)].reshape(shape)

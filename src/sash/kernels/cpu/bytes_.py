@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import simd
-from .simd import INDEX, SHORT, Emit, Vec, repeat, stay_whole
+from .simd import INDEX, SHORT, Emit, Vec, repeat, sized, stay_whole
 
 BYTE, PAIR, WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 WINDOWS = [0, 1, 1, 2, 2, 3, 3, 4]
@@ -331,4 +331,4 @@ def sums(
     taps: int,
 ) -> None:
     """Outputs first to first + count of the sums at the head, of `taps` terms each, onto y."""
-    spread(x, w, y, at, to, n, m, k, xp, yp, first, count, step, taps, *way[:-1], _lanes(), COLS, way.rows)
+    sized(spread, _lanes(), COLS, way.rows)(x, w, y, at, to, n, m, k, xp, yp, first, count, step, taps, *way[:-1])

@@ -14,7 +14,7 @@ from numba import njit
 from . import simd
 from .border import bordered, lanes
 from .rows import shares, sweep
-from .simd import stay_whole
+from .simd import sized, stay_whole
 from .small import SIDE, small
 from .taps import spread
 
@@ -73,13 +73,14 @@ def channels(x: Any, room: Any, w: Any, y: Any, at: Any, goal: Any, frame: Any, 
     size, w, nil, ways = simd.block(w.itemsize), w.reshape(-1), np.zeros(1, np.int64), (0,) * s
     if t.m and shares(t.m, t.n, t.h, w.itemsize):
         if t.h == t.k == SIDE:
-            form = (size.lanes, size.cols, size.rows, (0,) * SIDE, (0,) * SIDE**2)
-            small_ones(x, room, w, y, at, goal, frame, past, t.at, t.to, nil, t.outer, t.xp, t.yp, t.m, t.n, t.d, *form, thin, ways)
+            kernel = sized(small_ones, size.lanes, size.cols, size.rows, (0,) * SIDE, (0,) * SIDE**2, thin, ways)
+            kernel(x, room, w, y, at, goal, frame, past, t.at, t.to, nil, t.outer, t.xp, t.yp, t.m, t.n, t.d)
             return
-        line, block = np.arange(t.m + t.h - 1) * t.xp, (simd.PRODUCT, size.lanes, size.cols, size.rows)
-        swept(x, room, w, y, at, goal, frame, past, t.at, t.to, nil, t.outer, line, t.yp, t.m, t.n, t.h, t.k, t.d, *block, thin, ways)
+        line, kernel = np.arange(t.m + t.h - 1) * t.xp, sized(swept, simd.PRODUCT, size.lanes, size.cols, size.rows, thin, ways)
+        kernel(x, room, w, y, at, goal, frame, past, t.at, t.to, nil, t.outer, line, t.yp, t.m, t.n, t.h, t.k, t.d)
         return
     down = np.arange(max(t.m, 1))
     source, target = np.add.outer(t.at, down * t.xp).reshape(-1), np.add.outer(t.to, down * t.yp).reshape(-1)
     cell = np.empty(len(size.lanes) * len(size.wide), w.dtype)
-    spread_out(x, room, w, y, at, goal, frame, past, source, target, nil, t.off, t.n, cell, simd.PRODUCT, size.lanes, size.wide, thin, ways)
+    kernel = sized(spread_out, simd.PRODUCT, size.lanes, size.wide, thin, ways)
+    kernel(x, room, w, y, at, goal, frame, past, source, target, nil, t.off, t.n, cell)

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 from . import simd
 from .rows import shares
-from .simd import INDEX, SHORT, Emit, nearest, put, repeat, stay_whole, zeros
+from .simd import INDEX, SHORT, Emit, least, most, nearest, put, repeat, sized, stay_whole, zeros
 from .terms import Totals, staircase
 
 LARGEST, HERE = 0b1011, 4
@@ -156,10 +156,10 @@ def swept(
     N, W, P = len(rows), len(lanes) * len(cols), len(off)
     for r in range(len(at)):
         for i0 in range(0, m, N):
-            i = min(i0, m - N)
+            i = least(i0, m - N)
             for o in range(len(base)):
                 for j0 in range(0, n, W):
-                    j = min(j0, n - W)
+                    j = least(j0, n - W)
                     acc = zeros(w, lanes, cols, rows)
                     for p in range(P):
                         a = at[r] + base[o] + off[p] + i * xp + j
@@ -176,7 +176,7 @@ def listed(x: Any, w: Any, y: Any, at: Any, to: Any, base: Any, step: Any, off: 
         for o in range(len(base)):
             a, b = at[r] + base[o], to[r] + step[o]
             for j0 in range(0, n, L):
-                j = max(min(j0, n - L), 0)
+                j = most(least(j0, n - L), 0)
                 acc = zeros(w, lanes, one, one)
                 if n < L:
                     acc = couple(acc, x, a, off, w, o * T, k, n)
@@ -194,10 +194,11 @@ def settled(itemsize: int, t: Any) -> Callable[[Any, Any, Any, Any], None]:
     """Sums of |x - w| of x, w, v (not read) and y for tables t, as rows.settled: rows of t.k taps, which pair."""
     lanes, cols, rows, _ = simd.block(itemsize)
     if t.m and shares(t.m, t.n, t.h, itemsize):
-        told = (t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d, lanes, cols, rows)
-        return lambda x, w, v, y: swept(x, coupled(w, t.k), y, *told)
+        told, kernel = (t.at, t.to, t.base, t.step, t.outer, t.xp, t.yp, t.m, t.n, t.h, t.k, t.d), sized(swept, lanes, cols, rows)
+        return lambda x, w, v, y: kernel(x, coupled(w, t.k), y, *told)
     at, to = t.at, t.to
     if t.m:
         at, to = [np.add.outer(a, np.arange(t.m) * p).reshape(-1) for a, p in ((at, t.xp), (to, t.yp))]
     where = (at, to, t.base, t.step, t.off, t.n, t.k)
-    return lambda x, w, v, y: listed(x, coupled(w, t.k), y, *where, np.empty(len(lanes), w.dtype), lanes)
+    vectors = sized(listed, lanes)
+    return lambda x, w, v, y: vectors(x, coupled(w, t.k), y, *where, np.empty(len(lanes), w.dtype))

@@ -16,7 +16,7 @@ from numba import njit
 
 from . import simd
 from .gather import cross, drop, grade, lift, mix, note, pick
-from .simd import put_more, stay_whole, zeros
+from .simd import least, most, put_more, sized, stay_whole, zeros
 
 PANEL = 1 << 14
 """Bytes of a panel of weights: half of a first-level cache, beside the rows of x and y that pass by."""
@@ -112,7 +112,7 @@ def collect(
         for l in range(L):
             n = listed(gate, g0 + t * gp, l, len(at), who, M - 1)
             for c0 in range(0, C, chunk):
-                c1 = min(c0 + chunk, C)
+                c1 = least(c0 + chunk, C)
                 for o in range(first, last, W):
                     panel = ((l * T + t) * O + o) * C
                     for r in range(0, n, M):
@@ -134,11 +134,11 @@ def outer(
         for l in range(L):
             n = listed(gate, g0 + t * gp, l, len(at), who, 0)
             for r0 in range(0, n, chunk):
-                r1 = min(r0 + chunk, n)
+                r1 = least(r0 + chunk, n)
                 for o in range(first, last, W):
                     panel = ((l * T + t) * O + o) * C
                     for c0 in range(0, C, M):
-                        c = min(c0, C - M)
+                        c = least(c0, C - M)
                         acc = zeros(x, lanes, cols, rows)
                         acc = cross(acc, x, off[t] + c, at, z, shift[t] + o, to, who, r0, r1 - r0, rows)
                         put_more(gw, panel + c * W, W, acc, cols, c0 - c, 0)
@@ -154,7 +154,7 @@ def forward(
         W = len(cols) * len(size.lanes)
         chunk = max(PANEL // (W * x.itemsize), 1)
         where = (g0, gp, L, C, chunk, first, first + many * W, O)
-        collect(x, w, y, gate, at, off, to, shift, who, *where, size.lanes, cols, rows)
+        sized(collect, size.lanes, cols, rows)(x, w, y, gate, at, off, to, shift, who, *where)
 
 
 def weigh(
@@ -165,7 +165,7 @@ def weigh(
     who, O = np.empty(len(at) + 16, np.int32), pitch(O, x.itemsize)
     for first, many, cols, rows in panels(O, x.itemsize):
         where = (g0, gp, L, C, TOGETHER, first, first + many * len(cols) * len(size.lanes), O)
-        outer(x, z, gw, gate, at, off, to, shift, who, *where, size.lanes, cols, rows[:C])
+        sized(outer, size.lanes, cols, rows[:C])(x, z, gw, gate, at, off, to, shift, who, *where)
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -198,12 +198,12 @@ def graded(
                 g = g0 + (u * kx + v) * gp + (oy - top) * gw
                 # Outputs a to b have this tap inside the image.
                 x = left * sx - bx + v * dx
-                a, b = min(max(-(x // sx), 0), n), max(min((W - 1 - x) // sx + 1, n), 0)
+                a, b = least(most(-(x // sx), 0), n), most(least((W - 1 - x) // sx + 1, n), 0)
                 if not 0 <= row < H:
                     b = a
                 for q in range(a):
                     gate[g + q] = -1
-                for q in range(max(a, b), n):
+                for q in range(most(a, b), n):
                     gate[g + q] = -1
                 x += row * W
                 if b - a < L:
@@ -219,7 +219,7 @@ def graded(
                         line[q] = depth[x + q * sx]
                 source, x = (line, 0) if sx > 1 else (depth, x)
                 for q0 in range(a, b, L):
-                    q = min(q0, b - L)
+                    q = least(q0, b - L)
                     grade(source, x + q, edge, q, n, bins, missing, gate, g + q, lanes)
 
 
@@ -237,5 +237,5 @@ def planes(
     level = 1 + (np.arange(L + 1) - L / 2) * ratio
     depth = depth if depth.flags.writeable else depth.copy()  # of one type with the room for a row
     edge, line = np.empty((L + 2) * n), np.empty(n, depth.dtype)
-    lanes = simd.block(depth.itemsize).lanes
-    graded(depth, gate, edge, line, level, g0, gp, gw, *rows, *cols, *size, down, across, missing, (0,) * L, lanes)
+    kernel = sized(graded, (0,) * L, simd.block(depth.itemsize).lanes)
+    kernel(depth, gate, edge, line, level, g0, gp, gw, *rows, *cols, *size, down, across, missing)

@@ -15,7 +15,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from . import simd
 from .gather import flip
-from .simd import fetch, stay_whole
+from .moves import fetch
+from .simd import least, sized, stay_whole
 
 AHEAD = 256
 """Bytes of a channel asked for before their turn: no CPU follows 64 channels by itself (64 x 240 x 320: 3.1 ms, then 1.8 ms)."""
@@ -34,18 +35,22 @@ def turned(x: Any, at: Any, xp: int, y: Any, to: Any, yp: int, m: int, n: int, a
                     y[j + b * yp + a] = x[i + a * xp + b]
             continue
         for b0 in range(0, n, L):
-            b = min(b0, n - L)
+            b = least(b0, n - L)
             for a0 in range(0, m, L):
-                a = min(a0, m - L)
+                a = least(a0, m - L)
                 if ahead:
                     for c in range(a, a + L):
                         fetch(x, i + c * xp + b + ahead, lanes, (0,), ())
                 flip(x, i + a * xp + b, xp, y, j + b * yp + a, yp, lanes)
 
 
+def _turned(x: Any) -> Any:
+    return sized(turned, simd.block(x.itemsize).lanes)
+
+
 def turn(x: Any, i: int, xp: int, y: Any, j: int, yp: int, m: int, n: int) -> None:
     """y[j + b yp + a] = x[i + a xp + b] for 0 <= a < m and 0 <= b < n."""
-    turned(x, np.array([i]), xp, y, np.array([j]), yp, m, n, AHEAD // x.itemsize, simd.block(x.itemsize).lanes)
+    _turned(x)(x, np.array([i]), xp, y, np.array([j]), yp, m, n, AHEAD // x.itemsize)
 
 
 def enter(
@@ -58,10 +63,10 @@ def enter(
     block[:r0], block[r1:], block[r0:r1, :c0], block[r0:r1, c1:] = 0, 0, 0, 0
     rows = np.arange(r0, r1)
     at, to = i + (top + rows) * W + left + c0, j + (rows * w + c0) * yp
-    turned(x, at, xp, y, to, yp, C, c1 - c0, AHEAD // x.itemsize, simd.block(x.itemsize).lanes)
+    _turned(x)(x, at, xp, y, to, yp, C, c1 - c0, AHEAD // x.itemsize)
 
 
 def leave(y: Any, j: int, yp: int, x: Any, i: int, xp: int, C: int, W: int, top: int, left: int, h: int, w: int) -> None:
     """Block to image, all of it inside."""
     rows = np.arange(h)
-    turned(y, j + rows * w * yp, yp, x, i + (top + rows) * W + left, xp, w, C, 0, simd.block(x.itemsize).lanes)
+    _turned(x)(y, j + rows * w * yp, yp, x, i + (top + rows) * W + left, xp, w, C, 0)

@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 
 from . import simd
-from .simd import carry, fetch, put, put_more, stay_whole, zeros
+from .moves import carry_lines, fetch_block, fetch_lines
+from .simd import least, put, put_more, sized, stay_whole, zeros
 from .taps import spread, taps
 from .terms import gain_rows
 
@@ -38,10 +39,10 @@ def sweep(
     N, W, P = len(rows), len(lanes) * len(cols), len(off)
     for r in range(len(at)):
         for i0 in range(0, m, N):
-            i = min(i0, m - N)
+            i = least(i0, m - N)
             for o in range(len(base)):
                 for j0 in range(0, n, W):
-                    j = min(j0, n - W)
+                    j = least(j0, n - W)
                     acc = zeros(w, lanes, cols, rows)
                     for p in range(P):
                         a = at[r] + base[o] + off[p] + j
@@ -65,7 +66,7 @@ def down(
     With a pitch, rows are copied strip by strip to room[near[i + u]:], that far apart.
     """
     stay_whole()
-    N, L, W, h, Q = len(rows), len(lanes), len(lanes) * len(cols), len(k), len(line)
+    N, W, h, Q = len(rows), len(lanes) * len(cols), len(k), len(line)
     for r in range(len(at)):
         # Asked for while row r is made: the next one, or where the next call is likely to begin.
         ahead, goal = at[r] + line[m] - line[0], to[r] + m * yp
@@ -76,22 +77,17 @@ def down(
         for strip in range(0, n, STRIP * W):
             origin = at[r]
             if pitch:
-                first, last = min(strip, n - W), min(strip + STRIP * W, n)
-                for q in range(Q):
-                    for j0 in range(first, last, L):
-                        j = min(j0, last - L)
-                        carry(x, origin + line[q] + j, room, near[q] + j - first, 0, 0, lanes)
+                first, last = least(strip, n - W), least(strip + STRIP * W, n)
+                carry_lines(x, origin + first, line, room, near, last - first, lanes)
                 ahead, origin = origin + STRIP * W, -first
             for i0 in range(0, m, N):
-                i = min(i0, m - N)
-                q0, q1 = i0 * Q // m, min(i0 + N, m) * Q // m
-                for j0 in range(strip, min(strip + STRIP * W, n), W):
-                    j = min(j0, n - W)
+                i = least(i0, m - N)
+                q0, q1 = i0 * Q // m, least(i0 + N, m) * Q // m
+                for j0 in range(strip, least(strip + STRIP * W, n), W):
+                    j = least(j0, n - W)
                     a = origin + j
-                    for q in range(q0, q1):
-                        fetch(x, ahead + line[q] + j, lanes, cols, ())
-                    for q in range(i, i + N):
-                        fetch(y, goal + q * yp + j, lanes, cols, (0,))
+                    fetch_lines(x, ahead + j, line, q0, q1, lanes, cols)
+                    fetch_block(y, goal + i * yp + j, yp, lanes, cols, rows)
                     acc = zeros(k, lanes, cols, rows)
                     acc = gain_rows(op, acc, cols, room, a, near, i, 0, k, k, 0, h, 1)
                     b = to[r] + i * yp + j
@@ -121,7 +117,8 @@ def column(x: Any, k: Any, y: Any, at: Any, to: Any, line: Any, yp: int, m: int,
     """y[to[r] + i yp + j] (+)= sum_u k[u] x[at[r] + line[i + u] + j]: a pass along any axis but the last."""
     size = simd.block(k.itemsize)
     if shares(m, n, len(k), k.itemsize):
-        down(x, k, y, at, to, line, yp, m, n, add, *room(x, k, line), simd.PRODUCT, size.lanes, size.cols, size.rows)
+        kernel = sized(down, simd.PRODUCT, size.lanes, size.cols, size.rows)
+        kernel(x, k, y, at, to, line, yp, m, n, add, *room(x, k, line))
         return
     for i in range(m):
         along(x, k, y, at, to + i * yp, line[i : i + len(k)], n, add)
@@ -138,13 +135,14 @@ def settled(itemsize: int, t: Any, op: int) -> Callable[[Any, Any, Any, Any], No
     size, kind = simd.block(itemsize), simd.OPS[op]
     if shares(t.m, t.n, t.h, itemsize):
         line, shape = np.arange(t.m + t.h - 1) * t.xp, (t.yp, t.m, t.n, t.h, t.k, t.d, 0)
-        told = (t.at, t.to, t.base, t.step, t.outer, line, *shape, kind, size.lanes, size.cols, size.rows)
-        return lambda x, w, v, y: sweep(x, w, v, y, *told)
+        told, kernel = (t.at, t.to, t.base, t.step, t.outer, line, *shape), sized(sweep, kind, size.lanes, size.cols, size.rows)
+        return lambda x, w, v, y: kernel(x, w, v, y, *told)
     at, to = t.at, t.to
     if t.m:
         at, to = [np.add.outer(a, np.arange(t.m) * p).reshape(-1) for a, p in ((at, t.xp), (to, t.yp))]
     where, room = (at, to, t.base, t.step, t.off, t.n, 0), len(size.lanes) * len(size.wide)
-    return lambda x, w, v, y: spread(x, w, v, y, *where, np.empty(room, w.dtype), kind, size.lanes, size.wide)
+    kernel = sized(spread, kind, size.lanes, size.wide)
+    return lambda x, w, v, y: kernel(x, w, v, y, *where, np.empty(room, w.dtype))
 
 
 def rows(
@@ -158,9 +156,9 @@ def rows(
         w, v, form = w.ravel(), v.ravel(), (simd.OPS[op], size.lanes, size.cols, size.rows)
         if k == 1 and len(off) == 1 and op == 0:
             for o in range(len(base)):
-                down(x, w[o * h : o * h + h], y, at + base[o] + off[0], to + step[o], line, yp, m, n, add, *room(x, w, line), *form)
+                sized(down, *form)(x, w[o * h : o * h + h], y, at + base[o] + off[0], to + step[o], line, yp, m, n, add, *room(x, w, line))
         else:
-            sweep(x, w, v, y, at, to, base, step, off, line, yp, m, n, h, k, d, add, *form)
+            sized(sweep, *form)(x, w, v, y, at, to, base, step, off, line, yp, m, n, h, k, d, add)
         return
     # Nothing to share between output rows (h = 1), or less than a block: every output row on its own.
     at = (at[:, None] + np.arange(m) * xp).ravel()

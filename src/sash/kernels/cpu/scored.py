@@ -26,7 +26,7 @@ def scored(product: Any, squares: Any, sums: Any, power: Any, n: Any, centred: b
         for i in range(product.shape[1]):
             square = squares[q, i]
             variance = square - sums[q, i] * sums[q, i] / n[o] if centred else square
-            variance = 0.0 if variance <= max(noise * square, least) else variance
+            variance = 0.0 if variance <= noise * square or variance <= least else variance
             spread = variance * power[o]
             score = product[o, i] / np.sqrt(spread)
             score = 1.0 if score > 1.0 else score

@@ -12,7 +12,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import INDEX, Emit, Vec, put, stay_whole, zeros
+from .simd import INDEX, Emit, Vec, least, put, stay_whole, zeros
 
 SIDE = 3
 """Taps down and across: nine weights leave room for the sums in 32 registers."""
@@ -63,10 +63,10 @@ def small(
     N, W, P, T = len(rows), len(lanes) * len(cols), len(off), len(count)
     for r in range(len(at)):
         for i0 in range(0, m, N):
-            i = min(i0, m - N)
+            i = least(i0, m - N)
             for o in range(len(base)):
                 for j0 in range(0, n, W):
-                    j = min(j0, n - W)
+                    j = least(j0, n - W)
                     acc = zeros(w, lanes, cols, rows)
                     for p in range(P):
                         taps = splats(w, (o * P + p) * T, count, lanes)

@@ -13,7 +13,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from . import simd
-from .simd import INDEX, SHORT, Emit, Vec, stay_whole
+from .simd import INDEX, SHORT, Emit, Vec, least, sized, stay_whole
 
 
 @intrinsic
@@ -43,11 +43,11 @@ def dealt(x: Any, y: Any, at: Any, to: Any, n: int, length: int, lanes: Any, way
         done = n // s // L * L
         for j in range(0, done, L):
             deal(x, a + j * s, y, b + j, length, lanes, ways)
-        for p in range(min(s, n)):
+        for p in range(least(s, n)):
             for j in range(done, (n - p + s - 1) // s):
                 y[b + p * length + j] = x[a + j * s + p]
 
 
 def split(x: Any, y: Any, at: Any, to: Any, n: int, s: int, length: int) -> None:
     """y[to[r] + t % s length + t // s] = x[at[r] + t] for t < n; y's other places are left as they are."""
-    dealt(x, y, at, to, n, length, simd.block(y.itemsize).lanes, (0,) * s)
+    sized(dealt, simd.block(y.itemsize).lanes, (0,) * s)(x, y, at, to, n, length)

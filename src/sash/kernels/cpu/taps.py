@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 
 from . import simd
-from .simd import carry, nearest, put, put_more, seats, stay_whole, zeros
+from .moves import carry
+from .simd import least, most, nearest, put, put_more, seats, sized, stay_whole, zeros
 from .terms import gain, gain_apart, gain_narrow
 
 
@@ -31,7 +32,7 @@ def spread(
     L, B, T = len(lanes), len(wide), len(off)
     whole = n - n % (L * B)
     for top in range(0, len(at), B):
-        count = min(B, len(at) - top)
+        count = least(B, len(at) - top)
         for o in range(len(base)):
             for r in range(top, top + count):
                 a, b = at[r] + base[o], to[r] + step[o]
@@ -45,7 +46,7 @@ def spread(
             if whole < n:
                 spots = seats(at, top, count, wide)
                 for done in range(whole, n, L):
-                    j = max(min(done, n - L), 0)  # the last vector overlaps the one before it
+                    j = most(least(done, n - L), 0)  # the last vector overlaps the one before it
                     acc = zeros(w, lanes, wide, (0,))
                     if n < L:
                         acc = gain_narrow(op, acc, x, spots, base[o], off, w, v, o * T, T, n)
@@ -68,4 +69,5 @@ def taps(x: Any, w: Any, v: Any, y: Any, at: Any, to: Any, base: Any, step: Any,
     """
     size = simd.block(w.itemsize)
     cell = np.empty(len(size.lanes) * len(size.wide), w.dtype)
-    spread(x, w.ravel(), v.ravel(), y, at, to, base, step, off, n, add, cell, simd.OPS[op], size.lanes, size.wide)
+    kernel = sized(spread, simd.OPS[op], size.lanes, size.wide)
+    kernel(x, w.ravel(), v.ravel(), y, at, to, base, step, off, n, add, cell)

@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .border import bordered
-from .simd import INDEX, PRODUCT, SHORT, Emit, Vec, nearest, put, repeat, stay_whole, zeros
+from .simd import INDEX, PRODUCT, SHORT, Emit, Vec, least, nearest, put, repeat, stay_whole, zeros
 from .terms import Totals, met
 
 
@@ -110,7 +110,7 @@ def crossed(
                     put(cell, c * pitch + j, 0, acc, cols)
             b = goal[i] + target[r]
             for j0 in range(0, whole, L):
-                j = min(j0, m - L)  # the last vectors overlap those before them
+                j = least(j0, m - L)  # the last vectors overlap those before them
                 knit(cell, j, pitch, y, b + j * s, lanes, ways)
             for c in range(s):
                 for j in range(whole, counts[c]):
