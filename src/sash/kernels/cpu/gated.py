@@ -206,21 +206,18 @@ def graded(
                 for q in range(most(a, b), n):
                     gate[g + q] = -1
                 x += row * W
-                if b - a < L:
-                    for q in range(a, b):
-                        z, c = np.float64(depth[x + q * sx]), 0
-                        for m in range(B + 1):
-                            c += edge[m * n + q] <= z
-                        known = 0 < z < np.inf and edge[(B + 1) * n + q] > 0
-                        gate[g + q] = (c - 1 if c <= B else -1) if known else missing
+                if b <= a:
                     continue
                 if sx > 1:
                     for q in range(a, b):
                         line[q] = depth[x + q * sx]
                 source, x = (line, 0) if sx > 1 else (depth, x)
+                if b - a < L:
+                    grade(source, x + a, edge, a, n, bins, missing, gate, g + a, b - a, lanes)
+                    continue
                 for q0 in range(a, b, L):
                     q = least(q0, b - L)
-                    grade(source, x + q, edge, q, n, bins, missing, gate, g + q, lanes)
+                    grade(source, x + q, edge, q, n, bins, missing, gate, g + q, None, lanes)
 
 
 def planes(

@@ -132,19 +132,26 @@ def cross(typing: Any, acc: Any, x: Any, i: Any, at: Any, z: Any, j: Any, to: An
 
 
 @intrinsic
-def grade(typing: Any, z: Any, i: Any, edge: Any, q: Any, n: Any, bins: Any, missing: Any, gate: Any, g: Any, lanes: Any) -> Any:
+def grade(
+    typing: Any, z: Any, i: Any, edge: Any, q: Any, n: Any, bins: Any, missing: Any, gate: Any, g: Any, few: Any, lanes: Any
+) -> Any:  # fmt: skip
     """gate[g:] from depths z[i:]: the bin between the edges edge[q + m n:] that holds each, -1 outside all, `missing` without depth.
 
-    After the edges comes a row of NaN where that is missing in the centre.  Compared in float64, whatever z is.
+    After the edges comes a row of NaN where that is missing in the centre.  Compared in float64, whatever z is.  Of `few`
+    lanes, unless that is None.
     """
-    L, low = len(bins), ir.IntType(8)
+    L, low, narrow = len(bins), ir.IntType(8), isinstance(few, types.Integer)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit, deep, thin = (Emit(context, builder, Vec(a.dtype, len(lanes))) for a in (z, edge, gate))
-        near = emit.load(z, args[0], args[1])
+
+        def load(side: Emit, *place: Any) -> Any:
+            return side.load_first(args[9], *place) if narrow else side.load(*place)
+
+        near = load(emit, z, args[0], args[1])
         if emit.bytes < deep.bytes:
             near = builder.fpext(near, deep.vector)
-        lines = [deep.load(edge, args[2], builder.add(args[3], builder.mul(args[4], INDEX(m)))) for m in range(L + 2)]
+        lines = [load(deep, edge, args[2], builder.add(args[3], builder.mul(args[4], INDEX(m)))) for m in range(L + 2)]
         count = thin.zero
         for line in lines[: L + 1]:
             count = builder.add(count, builder.zext(builder.fcmp_ordered("<=", line, near), thin.vector))
@@ -155,10 +162,15 @@ def grade(typing: Any, z: Any, i: Any, edge: Any, q: Any, n: Any, bins: Any, mis
             builder.fcmp_ordered("<", near, ir.Constant(deep.vector, [float("inf")] * len(lanes))),
         )
         real = builder.and_(real, builder.fcmp_ordered("ord", lines[-1], lines[-1]))
-        thin.store(builder.select(real, count, thin.splat(builder.trunc(args[6], low))), gate, args[7], args[8])
+        found = builder.select(real, count, thin.splat(builder.trunc(args[6], low)))
+        if narrow:
+            thin.store_first(args[9], found, gate, args[7], args[8])
+        else:
+            thin.store(found, gate, args[7], args[8])
         return context.get_dummy_value()
 
-    return types.void(z, types.int64, edge, types.int64, types.int64, bins, types.int64, gate, types.int64, lanes), code
+    index = types.int64
+    return types.void(z, index, edge, index, index, bins, index, gate, index, index if narrow else few, lanes), code
 
 
 @intrinsic
