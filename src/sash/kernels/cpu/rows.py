@@ -67,13 +67,12 @@ def down(
     """
     stay_whole()
     N, W, h, Q = len(rows), len(lanes) * len(cols), len(k), len(line)
+    # Asked for while row r is made: the next one, or where the next call is likely to begin.
+    further, beyond = line[m] - line[0], m * yp
+    if len(at) > 1:
+        further, beyond = at[1] - at[0], to[1] - to[0]
     for r in range(len(at)):
-        # Asked for while row r is made: the next one, or where the next call is likely to begin.
-        ahead, goal = at[r] + line[m] - line[0], to[r] + m * yp
-        if r + 1 < len(at):
-            ahead, goal = at[r + 1], to[r + 1]
-        elif r:
-            ahead, goal = 2 * at[r] - at[r - 1], 2 * to[r] - to[r - 1]
+        ahead, goal = at[r] + further, to[r] + beyond
         for strip in range(0, n, STRIP * W):
             origin = at[r]
             if pitch:
