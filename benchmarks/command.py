@@ -86,14 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     peak = machine.peak()
     told["peak_multiply_adds"] = peak
     print("\n".join(heading(asked, told, names)))
-    wrong = False
-    for suite in suites:
-        wrong |= started(asked, told) if suite == STARTED else timed(suite, asked, told, names, peak)
-    return WRONG if wrong else 0
+    wrong = [started(asked, told) if suite == STARTED else timed(suite, asked, told, names, peak) for suite in suites]
+    return UNKNOWN if set(wrong) == {None} else WRONG if any(wrong) else 0
 
 
-def timed(suite: str, asked: argparse.Namespace, told: dict[str, Any], names: tuple[str, ...], peak: float) -> bool:
-    """Run, print and write one suite; whether sash was wrong anywhere."""
+def timed(suite: str, asked: argparse.Namespace, told: dict[str, Any], names: tuple[str, ...], peak: float) -> bool | None:
+    """Run, print and write one suite; whether sash was wrong anywhere, None where no cell has the name asked for."""
     limits = Limits(asked.rounds, patience=asked.patience or (60.0 if asked.all else 3.0))
     outcomes, without = [], 0
     with Scale() as scale:
@@ -112,7 +110,7 @@ def timed(suite: str, asked: argparse.Namespace, told: dict[str, Any], names: tu
         return False
     if not outcomes:
         print(f"\n{suite}: no cell of this run has {asked.cell!r} in its name; --all has more of them.")
-        return False
+        return None
     print("\n".join(report.summary(suite, outcomes)))
     if asked.out:
         path = results.write(asked.out, results.timed(told, suite, outcomes))

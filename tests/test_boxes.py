@@ -1,5 +1,9 @@
 """Sums over boxes: the definition, exactly where nothing is rounded, and NaN only in the boxes that hold it."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -39,3 +43,19 @@ def test_samples_are_centred_and_summed_over_channels():
     np.testing.assert_array_equal(given, x - 40)
     np.testing.assert_array_equal(sums, given.sum(axis=0))
     np.testing.assert_array_equal(squares, (given**2).sum(axis=0))
+
+
+@pytest.mark.parametrize("cpu", ["generic", "haswell"])
+def test_the_portable_build_gives_the_right_answers(cpu, tmp_path):
+    if sys.platform != "win32" and os.uname().machine not in ("x86_64", "AMD64") and cpu != "generic":
+        pytest.skip("haswell is an x86 processor")
+    code = """
+import test_boxes as t
+for seed in range(40):
+    t.test_sums_are_those_of_every_window(seed)
+t.test_nothing_large_stays_behind_in_a_later_window()
+"""
+    told = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    told["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | told, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -276,8 +276,9 @@ def test_a_budget_that_is_none_is_refused(seconds):
 def test_a_broken_file_is_replaced(file, quick):
     file.parent.mkdir(parents=True)
     file.write_text("{")
-    with pytest.warns(UserWarning, match="sash calibrate"):
+    with pytest.warns(UserWarning, match="sash calibrate") as warned:
         machine.machine()
+    assert warned[0].filename == __file__, "the warning names a line of sash"
     sash.calibrate()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -215,6 +215,21 @@ def test_ends_copies_from_inside_and_sets_what_is_beyond():
     assert s[2:18].tolist() == list(range(2, 18)) and s[19] == 19 and s[39] == 39
 
 
+def test_kernels_of_other_sizes_are_kept_in_other_files(tmp_path):
+    """Numba's cache numbers what it keeps of a function, without a lock: two processes could take each other's sizes."""
+    code = """
+import numpy as np
+from sash.kernels.cpu import simd, taps
+x, w, nil = np.arange(99, dtype=np.float32), np.ones((1, 3), np.float32), np.zeros(1, np.int64)
+for op in (0, 1, 4):
+    taps.taps(x, w, w, np.zeros(60, np.float32), nil, nil, nil, nil, np.arange(3), 60, 0, op)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    indices, kept = [sorted(tmp_path.rglob(f"*spread*.{end}")) for end in ("nbi", "nbc")]
+    assert len(indices) == len(kept) == 3, indices
+
+
 @pytest.mark.parametrize("cpu", ["generic", "haswell"])
 def test_the_portable_build_gives_the_right_answers(cpu, tmp_path):
     """Kernels never ask for an instruction by name: any CPU that Numba can be told to compile for will do."""

@@ -370,3 +370,52 @@ def test_bad_input_is_refused(image, template, settings, words):
 def test_complex_images_are_refused():
     with pytest.raises(sash.SashError, match="complex"):
         sash.similarity(np.ones((8, 9), complex), np.ones((3, 3)), metric="sad")
+
+
+# --- sizes at the ends of floats ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize(("dtype", "sizes"), [("float64", (1e-300, 1e-90, 1e78, 1e150, 1e300)), ("float32", (1e-36, 1e-18, 1e18, 1e36))])
+@pytest.mark.parametrize("side", [20, 90])
+def test_correlations_do_not_depend_on_the_unit(metric, dtype, sizes, side, way):
+    rng = np.random.default_rng(7)
+    image = rng.random((side, side + 3)).astype(dtype)
+    template = image[4:12, 5:14].copy()
+    wanted = sash.similarity(image, template, metric=metric)
+    for of_image in sizes:
+        for of_template in sizes:
+            found = sash.similarity(image * np.dtype(dtype).type(of_image), template * np.dtype(dtype).type(of_template), metric=metric)
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 if dtype == "float32" else 1e-12)
+            assert np.unravel_index(found.argmax(), found.shape) == (4, 5)
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize(
+    ("dtype", "unit"), [("float32", 1e18), ("float32", 1e36), ("float32", 1e-30), ("float64", 1e200), ("float64", 1e-200)]
+)
+def test_differences_do_not_depend_on_the_unit(metric, dtype, unit, way):
+    rng = np.random.default_rng(8)
+    image = rng.random((60, 70)).astype(dtype)
+    template = image[4:30, 5:24].copy()
+    wanted = sash.similarity(image, template, metric=metric)
+    unit = np.dtype(dtype).type(unit)
+    with np.errstate(all="raise"):
+        found = sash.similarity(image * unit, template * unit, metric=metric, data_range=float(unit))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 if dtype == "float32" else 1e-12)
+
+
+def test_what_is_not_finite_stays_where_it_is_in_large_units(way):
+    image = np.random.default_rng(9).random((30, 40)) * 1e200
+    image[3, 4], image[20, 30] = np.nan, np.inf
+    found = sash.similarity(image, image[10:15, 8:13].copy(), metric="zncc")
+    touched = np.zeros(found.shape, bool)
+    touched[:4, :5] = touched[16:21, 26:31] = True
+    assert np.isfinite(found[~touched]).all()
+    assert np.isnan(found[touched]).all()
+    assert found[10, 8] == pytest.approx(1)
+
+
+def test_a_template_that_is_larger_than_the_image_is_told_so():
+    with pytest.raises(sash.SashError, match="template has 40 samples along axis 0 and image 30: give them the other way round"):
+        sash.similarity(np.zeros((30, 30)), np.zeros((40, 40)))

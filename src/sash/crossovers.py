@@ -246,7 +246,7 @@ def crossover(
     if not isinstance(budget, (int, float)) or not budget > 0:
         raise ArgumentError(f"budget={budget!r} must be a number of seconds above 0.")
     if memory is not None and (isinstance(memory, bool) or not hasattr(memory, "__index__") or memory < 1):
-        raise ArgumentError(f"memory={memory!r} must be a positive number of bytes, or None for what the machine has.")
+        raise ArgumentError(f"memory={memory!r} must be a whole number of bytes above 0 (an int), or None for what the machine has.")
     if verb in ("correlate", "convolve"):
         settings = {"separable": False} | settings
     told = {name: _frozen(name, value) for name, value in settings.items()}

@@ -130,8 +130,18 @@ def calibrated() -> Machine | None:
         return _made(record, usable_cores())
     import warnings
 
-    warnings.warn(f'{path} {fault}, so it is ignored; run "sash calibrate" to make a new one.', stacklevel=2)
+    warnings.warn(f'{path} {fault}, so it is ignored; run "sash calibrate" to make a new one.', stacklevel=_callers())
     return None
+
+
+def _callers() -> int:
+    """The `stacklevel` of whoever called sash: a warning about their file names their line."""
+    import sys
+
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def misfit(record: Any) -> str:

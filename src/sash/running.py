@@ -32,7 +32,7 @@ def check_settings(method: str, accuracy: str, max_memory: int | None) -> None:
     if accuracy not in ACCURACIES:
         raise unknown("accuracy", accuracy, ACCURACIES)
     if max_memory is not None and (isinstance(max_memory, bool) or not hasattr(max_memory, "__index__") or max_memory < 1):
-        raise ArgumentError(f"max_memory={max_memory!r} must be a positive number of bytes, or None for no limit.")
+        raise ArgumentError(f"max_memory={max_memory!r} must be a whole number of bytes above 0 (an int), or None for no limit.")
 
 
 def run(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import frexp, ldexp
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ from sash.window import Window, ints, settle_padding
 
 METRICS = ("sad", "ssd", "ncc", "zncc")
 ONE = np.ones((), np.float64)
+
+USUAL = {"float32": 40, "float64": 300}
+"""Powers of two up to which squares of samples, and products of sums of them, stay far from the ends of floats."""
 
 
 def similarity(
@@ -121,6 +125,7 @@ def similarity(
     y = np.moveaxis(score, match.lead, 0)[None] if bank else score[None, None]
     if not score.size:
         return score.astype(match.result, copy=False)
+    x, template, span = _scaled(metric, problem.dtype, x, template, span)
     t, m = (_as_weights(a, match, channel_axis, bank) for a in (template, weights))
     summed = summed_in(problem, x.dtype, t.dtype, *_bounds(t), mask is None)
     if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method, summed.dtype)):
@@ -173,7 +178,7 @@ def settle(
     sizes, extents = list(one), list(image[lead:])
     if channel_axis is not None:
         if not -count <= channel_axis < count:
-            raise ArgumentError(f"channel_axis={channel_axis} is no axis of the template, which has {count}.")
+            raise ArgumentError(f"channel_axis={channel_axis} is no axis of the template, which has {count} axes.")
         c = channel_axis % count
         inputs = sizes.pop(c)
         found = extents.pop(c)
@@ -181,6 +186,13 @@ def settle(
             raise ArgumentError(f"template has {inputs} channels (axis {channel_axis}) and image {found}; they must agree.")
     shape = (*image[:lead], *extents)
     slid = tuple(range(lead, lead + len(sizes)))
+    if padding in (0, "valid"):
+        for axis, (size, extent) in enumerate(zip(sizes, extents, strict=True)):
+            if size > extent:
+                raise ArgumentError(
+                    f"template has {size} samples along axis {axis} and image {extent}: give them the other way round, "
+                    f'or use padding (padding="same").'
+                )
     axes = all_axes(shape, slid, Window(tuple(sizes), stride=stride, padding=padding), "zero")
     if not axes:  # nothing to slide over: one window
         axes = all_axes((1,), (0,), Window((1,)), "zero")
@@ -232,6 +244,27 @@ def _settle_range(data_range: Any, image: np.dtype[Any]) -> float:
     if isinstance(data_range, complex) or not 0 < data_range < float("inf"):
         raise ArgumentError(f"data_range={data_range!r} must be a finite number above 0 (the span of image values).")
     return float(data_range)
+
+
+def _scaled(metric: str, dtype: str, x: Array, t: Array, span: float) -> tuple[Array, Array, float]:
+    """x, the template and the range, by powers of two where squares would leave the range of floats: no score changes by that."""
+    if metric in ("ncc", "zncc"):
+        return _near_one(x), _near_one(t), span
+    power = -frexp(span)[1]
+    if abs(power) <= USUAL[dtype] or not {x.dtype.name, t.dtype.name} <= set(USUAL):
+        return x, t, span
+    return np.ldexp(x, power), np.ldexp(t, power), ldexp(span, power)
+
+
+def _near_one(a: Array) -> Array:
+    """float64 whose largest finite value is neither huge nor tiny."""
+    if a.dtype != np.float64 or not a.size:
+        return a
+    largest = max(np.fmax.reduce(a, axis=None), -np.fmin.reduce(a, axis=None))
+    if largest == float("inf"):
+        largest = np.abs(a[np.isfinite(a)]).max(initial=0)
+    power = -frexp(largest)[1]
+    return a if abs(power) <= USUAL["float64"] or not largest > 0 else np.ldexp(a, power)
 
 
 def _as_weights(a: Array, match: Match, channel_axis: int | None, bank: bool) -> Array:

@@ -44,14 +44,14 @@ def panels(O: int, itemsize: int) -> tuple[Panel, ...]:
 
 
 @cache
-def _panels(O: int, lanes: int, most: int) -> tuple[Panel, ...]:
+def _panels(O: int, lanes: int, wide: int) -> tuple[Panel, ...]:
     vectors = -(-O // lanes)
-    pieces = -(-vectors // most)
+    pieces = -(-vectors // wide)
     low, wider = divmod(vectors, max(pieces, 1))
     found, first = [], 0
     for n, count in ((low + 1, wider), (low, pieces - wider)):
         if count:
-            found.append(Panel(first, count, (0,) * n, (0,) * HEIGHT[most][n]))
+            found.append(Panel(first, count, (0,) * n, (0,) * HEIGHT[wide][n]))
             first += count * n * lanes
     return tuple(found)
 

@@ -22,13 +22,13 @@ def scored(product: Any, squares: Any, sums: Any, power: Any, n: Any, centred: b
     variance = squares - sums² / n, none where it is at most `noise` of squares, or `least`; all of squares unless `centred`.
     """
     for o in range(len(product)):
-        q = o % len(squares)
+        q, side = o % len(squares), np.sqrt(power[o])  # a root of each: their product may leave the range of floats
         for i in range(product.shape[1]):
             square = squares[q, i]
             variance = square - sums[q, i] * sums[q, i] / n[o] if centred else square
             variance = 0.0 if variance <= noise * square or variance <= least else variance
-            spread = variance * power[o]
-            score = product[o, i] / np.sqrt(spread)
+            spread = np.sqrt(variance) * side
+            score = product[o, i] / spread
             score = 1.0 if score > 1.0 else score
             score = -1.0 if score < -1.0 else score
             y[o, i] = 0.0 if spread == 0.0 else score
@@ -51,7 +51,7 @@ def windowed(x: Any, t: Any, m: Any, at: Any, to: Any, step: Any, off: Any, widt
         for l in range(T):
             w[l] = mask[l] * (t[o, l] - middle)
             power += w[l] * (t[o, l] - middle)
-        power = 0.0 if power <= n * (EXACT * middle) ** 2 else power
+        side = 0.0 if power <= n * (EXACT * middle) ** 2 else np.sqrt(power)
         for r in range(len(at)):
             mean[:] = 0.0
             if centred:
@@ -71,8 +71,8 @@ def windowed(x: Any, t: Any, m: Any, at: Any, to: Any, step: Any, off: Any, widt
             b = to[r] + step[o]
             for j in range(width):
                 least = n * (EXACT * mean[j]) ** 2
-                spread = 0.0 if variance[j] <= least else variance[j] * power
-                score = product[j] / np.sqrt(spread)
+                spread = 0.0 if variance[j] <= least else np.sqrt(variance[j]) * side
+                score = product[j] / spread
                 score = 1.0 if score > 1.0 else score
                 score = -1.0 if score < -1.0 else score
                 y[b + j] = 0.0 if spread == 0.0 else score

@@ -1,6 +1,6 @@
 """The sums at the heart of the kernels: accumulators of a register block gain the terms of many taps.
 
-acc: a tuple of rows * cols vectors, row by row   op: the term, as in simd   w, v flat   off, line: tables of places in x
+acc: a tuple of rows * cols vectors, row by row   op: the term, as in simd   w, v flat   off, line: tables of places in x, contiguous int64
 The loops over taps are written here, as LLVM wants them: of Numba's own each takes 20 ms to compile.   Imports: simd.
 """
 
@@ -69,7 +69,7 @@ def gain_rows(
     Each row of x is loaded once and serves all rows of the block that have a tap there.  A k written as 1 saves the loop
     over l.
     """
-    width, column = len(cols), isinstance(k, types.IntegerLiteral)
+    width, column = len(cols), isinstance(k, types.IntegerLiteral) and k.literal_value == 1
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit, size = Emit(context, builder, acc.dtype), len(op)
