@@ -49,9 +49,10 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     if problem.home != "cuda" and bands.takes(problem):
         tile = bands.block(problem, limit / item, machine.cores)
         done = bands.passes(problem, tile, machine.vector // item, machine.side)
+        ends = np.dtype(problem.source).itemsize + np.dtype(problem.result).itemsize
         work: dict[str, float] = {
             f"separable.{'pair.' if problem.mirrored else ''}{problem.dtype}": done.terms,
-            f"separable.pass.{problem.dtype}": done.made,
+            f"separable.pass.{problem.dtype}": done.made * min(ends / (2 * item), 1),  # most of it is memory
             "copy.sample": done.gathered + (0 if problem.straight else problem.samples),
             "separable.call": done.calls,
             "separable.line": done.lines,
