@@ -162,6 +162,11 @@ def test_a_run_in_which_sash_is_wrong_says_so_and_ends_with_1(monkeypatch, capsy
     assert {path.name for path in tmp_path.iterdir()} == {"small.json", "small.png"}
 
 
+def test_a_cell_that_no_suite_has_is_an_unknown_name(capsys):
+    assert command.main(["blur", "similarity", "--cell", "no such cell", "--no-memory"]) == command.UNKNOWN
+    assert "no cell of this run has 'no such cell' in its name" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
