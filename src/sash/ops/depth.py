@@ -21,6 +21,7 @@ from sash.errors import KindError
 from sash.ops.arithmetic import How, carry_out
 from sash.ops.layout import settle_bias_shape, straight
 from sash.ops.planes import Settings, check, geometry, made, plane_map, settle_depth
+from sash.ops.positions import again
 from sash.problem import Problem
 from sash.running import check_settings
 
@@ -96,11 +97,14 @@ def conv2_5d(
 
         return planar.conv2_5d(x, depth, weight, bias, settings, groups, method, accuracy, max_memory)
     x, depth, weight = asarray("x", x), asarray("depth", depth), asarray("weight", weight)
+    bias = None if bias is None else asarray("bias", bias)
+    ready = again(x, depth, weight, groups, settings, method, accuracy, max_memory)
+    if ready is not None:
+        return ready.made(x, depth, weight, bias, settings)
     axes = check(x.shape, weight.shape, groups, settings, depth.dtype == np.int8)
     for name, a in (("x", x), ("weight", weight)):
         if a.dtype.kind != "f":
             raise KindError(f"{name} is {a.dtype}; 2.5-D convolution takes floats ({name}.astype('float32')).")
-    bias = None if bias is None else asarray("bias", bias)
     settle_bias_shape(bias, weight.shape[1])
     gate = plane_map(depth, x.shape, weight.shape, axes, settings)
     compute = "float64" if x.dtype.itemsize == 8 else "float32"

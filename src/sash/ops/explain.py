@@ -21,7 +21,7 @@ from sash.ops import layout, planes
 from sash.ops import similarity as similarity_
 from sash.ops.filters import Settings, lower, settle_axes
 from sash.ops.integers import type_range
-from sash.ops.moments import correlation, planned, worth_expanding
+from sash.ops.moments import correlation, planned
 from sash.planning import choose
 from sash.plans import Plan
 from sash.problem import Problem
@@ -149,12 +149,9 @@ def _similarity(
     if metric not in similarity_.METRICS:
         raise unknown("metric", metric, similarity_.METRICS)
     match = similarity_.settle(image, kind, template, kind, metric, stride, padding, channel_axis, bank)
-    problem = match.problem._replace(elementwise=accuracy == "elementwise")
     whole = others.get("mask") is None
-    summed = similarity_.summed_in(problem, kind, kind, *type_range(kind), whole=whole)
-    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method, summed.dtype)):
-        return correlation(problem)
-    return summed._replace(bytewise=metric == "sad" and whole and kind == np.uint8)
+    problem, expanded = similarity_.chosen(match.problem, accuracy, metric, kind, kind, *type_range(kind), whole, False, method)
+    return correlation(problem) if expanded else problem
 
 
 def _conv(kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, ...], **settings: Any) -> Problem:

@@ -20,7 +20,6 @@ from sash.arrays.torch_ import TYPES
 from sash.errors import ArgumentError, KindError
 from sash.machine import by_rates
 from sash.ops import repeats
-from sash.ops.adjoint import turned
 from sash.ops.filters import check_cval
 from sash.ops.form import Form, Slid, problem_of
 from sash.ops.layout import Settings, check_size, fit, fit_transposed
@@ -49,9 +48,8 @@ def conv_transpose(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor
     """`conv_transpose`: x's side of the forward operation."""
     if alone(x, weight, bias):
         ready = again(workers(), x.shape, weight.shape, x.dtype, settings, True)
-        if ready is not None and torch.isfinite(weight).all():  # as on arrays
-            kernel = turned(bare(weight), ready.groups, weight.ndim - 2)
-            return torch.from_numpy(ready.made(bare(x), kernel, None if bias is None else bare(bias)))
+        if ready is not None and ready.takes(w := bare(weight)):
+            return torch.from_numpy(ready.made(bare(x), w, None if bias is None else bare(bias)))
     z, weight, bias = settled(*gathered(x=x, weight=weight, bias=bias))
     form, last, shape = _form(z, weight, bias, settings, True)
     if last:
@@ -59,12 +57,14 @@ def conv_transpose(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor
     return run(form, "x", weight, z, shape, bias)
 
 
-def alone(x: Any, weight: Any, bias: Any) -> bool:
-    """Whether these are dense tensors of one floating type on the CPU, x as arrays lie, and nobody watches."""
+def alone(x: Any, *others: Any, kinds: tuple[torch.dtype, ...] = WHOLE) -> bool:
+    """Whether these are dense tensors of one of these types on the CPU, x as arrays lie, and nobody watches; None may stand for one."""
     kind, grad = getattr(x, "dtype", None), torch.is_grad_enabled()
-    if kind not in WHOLE or torch.is_autocast_enabled("cpu") or transformed() or dispatched() or torch.compiler.is_compiling():
+    if kind not in kinds or torch.is_autocast_enabled("cpu") or transformed() or dispatched() or torch.compiler.is_compiling():
         return False
-    for t in (x, weight) if bias is None else (x, weight, bias):
+    for t in (x, *others):
+        if t is None:
+            continue
         if (type(t) is not Tensor and type(t) is not Parameter) or t.layout is not torch.strided:
             return False
         if t.dtype is not kind or not t.is_cpu or (grad and t.requires_grad) or t.is_neg() or batched(t):

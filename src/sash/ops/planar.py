@@ -18,8 +18,9 @@ from sash.errors import KindError
 from sash.ops import planes as arrays
 from sash.ops.form import Form, Slid
 from sash.ops.layout import settle_bias_shape
-from sash.ops.networks import settled
+from sash.ops.networks import WHOLE, alone, bare, settled
 from sash.ops.planes import Settings
+from sash.ops.positions import again
 from sash.ops.tensors import gathered
 from sash.ops.trilinear import run
 
@@ -28,6 +29,11 @@ def conv2_5d(
     x: Any, depth: Any, weight: Any, bias: Any, settings: Settings, groups: int, method: str, accuracy: str, max_memory: int | None
 ) -> Tensor:
     """`conv2_5d`."""
+    if alone(x, weight, bias) and alone(depth, kinds=(*WHOLE, torch.int8)) and not isinstance(settings.focal, Tensor):
+        x_, depth_, weight_, bias_ = bare(x), bare(depth), bare(weight), None if bias is None else bare(bias)
+        ready = again(x_, depth_, weight_, groups, settings, method, accuracy, max_memory)
+        if ready is not None:
+            return torch.from_numpy(ready.made(x_, depth_, weight_, bias_, settings))
     x, depth, weight, bias = gathered(x=x, depth=depth, weight=weight, bias=bias)
     axes = arrays.check(tuple(x.shape), tuple(weight.shape), groups, settings, depth.dtype == torch.int8)
     settle_bias_shape(bias, weight.shape[1])

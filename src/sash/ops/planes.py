@@ -94,7 +94,7 @@ def settle_depth(depth: Array, count: int, extents: tuple[int, ...]) -> Array:
         depth = depth[:, 0]
     if depth.shape != (count, *extents):
         raise ArgumentError(f"depth has shape {depth.shape} and x needs {(count, *extents)}: one depth per image and pixel of x.")
-    if depth.size and not (np.isfinite(depth) & (depth > 0)).any():
+    if depth.size and not 0 < depth.max() < np.inf and not (np.isfinite(depth) & (depth > 0)).any():
         raise ArgumentError(f"depth holds no finite value above 0 in {depth.size} pixels: all is missing; use conv, or another depth.")
     return depth
 
@@ -159,10 +159,7 @@ def plane_map(depth: Array, x: tuple[int, ...], weight: tuple[int, ...], axes: t
     """The plane map of a convolution: made from depth, or the one that is given, if it fits."""
     if depth.dtype == np.int8 and depth.ndim == 5:
         check_map(depth.shape, x, weight, axes)
-        if depth.size and (depth.max() >= weight[0] or depth.min() < -1):
-            raise ArgumentError(
-                f"planes go from {depth.min()} to {depth.max()}, and weight has {weight[0]}: they must be -1 to {weight[0] - 1}."
-            )
+        check_planes(depth, weight[0])
         return depth
     return made(settle_depth(depth, x[0], x[2:]), axes, weight[0], settings)
 
@@ -174,3 +171,9 @@ def check_map(given: tuple[int, ...], x: tuple[int, ...], weight: tuple[int, ...
         raise ArgumentError(
             f"planes have shape {tuple(given)} and this convolution needs {wanted}; make them with the same size and steps."
         )
+
+
+def check_planes(given: Array, count: int) -> None:
+    """A plane map must name no other planes than there are."""
+    if given.size and (given.max() >= count or given.min() < -1):
+        raise ArgumentError(f"planes go from {given.min()} to {given.max()}, and weight has {count}: they must be -1 to {count - 1}.")

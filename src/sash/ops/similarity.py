@@ -21,6 +21,7 @@ from sash.arrays import tensors
 from sash.arrays.numpy_ import Array, asarray, readable, settle_number, sound
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError, unknown
+from sash.machine import by_rates
 from sash.ops.filters import all_axes
 from sash.ops.gaussian import settle_blur_type
 from sash.ops.integers import type_range
@@ -119,7 +120,6 @@ def similarity(
     stride = stride if type(stride) is int else ints("stride", stride)
     padding = padding if type(padding) in (int, str) else settle_padding(padding)
     match = settle(image.shape, image.dtype, template.shape, template.dtype, metric, stride, padding, channel_axis, bank)
-    problem = match.problem._replace(elementwise=accuracy == "elementwise")
     weights = _settle_mask(mask, template, channel_axis, bank)
     span = _settle_range(data_range, image.dtype)
     score = np.empty(match.shape, np.float32 if match.result == np.float16 else match.result)
@@ -128,13 +128,13 @@ def similarity(
     y = np.moveaxis(score, match.lead, 0)[None] if bank else score[None, None]
     if not score.size:
         return score.astype(match.result, copy=False)
-    x, template, span = _scaled(metric, problem.dtype, x, template, span)
-    t, m = (_as_weights(a, match, channel_axis, bank) for a in (template, weights))
-    summed = summed_in(problem, x.dtype, t.dtype, *_bounds(t), mask is None)
-    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method, summed.dtype)):
+    x, template, span = _scaled(metric, match.problem.dtype, x, template, span)
+    t, m = _as_weights(template, match, channel_axis, bank), _as_weights(weights, match, channel_axis, bank)
+    problem, expanded = chosen(match.problem, accuracy, metric, x.dtype, t.dtype, *_bounds(t), mask is None, sound(x), method)
+    if expanded:
         score_by_moments(metric, problem, x, t, m, y, span, method=method, max_memory=max_memory)
     else:
-        _score_by_differences(metric, summed, x, t, m, y, span, mask is None, method, max_memory)
+        _score_by_differences(metric, problem, x, t, m, y, span, mask is None, method, max_memory)
     return score.astype(match.result, copy=False)
 
 
@@ -290,10 +290,6 @@ def _score_by_differences(
 ) -> None:
     """1 - sum m |x-t|^p / (n R^p), summed by the engine; integers without a mask are summed exactly."""
     power = 1 if metric == "sad" else 2
-    if metric == "sad" and whole and x.dtype == t.dtype == np.uint8:
-        problem = problem._replace(bytewise=True)
-    if readable(x.dtype, problem.dtype) and sound(x):
-        problem = problem._replace(straight=True)
     if not x.shape[2:]:
         x, y = x[..., None], y[..., None]
     run(problem, x, Weights(t, mask=None if whole else m), y, method=method, max_memory=max_memory)
@@ -310,14 +306,22 @@ def _bounds(t: Array) -> tuple[int, int]:
     return (int(t.min()), int(t.max())) if t.dtype.kind in "biu" else (0, 1)
 
 
-def summed_in(problem: Problem, x: np.dtype[Any], t: np.dtype[Any], low: int, high: int, whole: bool) -> Problem:
-    """The problem in the type that its differences are summed in; `low` and `high` bound an integer template.
+@by_rates(1024)
+def chosen(
+    problem: Problem, accuracy: str, metric: str, x: np.dtype[Any], t: np.dtype[Any], low: int, high: int, whole: bool, straight: bool,
+    method: str,
+) -> tuple[Problem, bool]:  # fmt: skip
+    """What is summed, in which type, and whether it is sums of products (`moments`); `low` and `high` bound an integer template.
 
     Integers without a mask (`whole`) are summed exactly: in float32 where 24 bits hold the sum, else in float64.
     """
-    if not (whole and x.kind in "biu" and t.kind in "biu"):
-        return problem
-    least, most = type_range(x)
-    span = max(most, high, 0) - min(least, low, 0)
-    bits = (problem.taps * span ** REDUCTIONS.index(problem.reduce)).bit_length()
-    return problem._replace(dtype="float32" if bits <= EXACT_BITS["float32"] else "float64")
+    problem = summed = problem._replace(elementwise=accuracy == "elementwise")
+    if whole and x.kind in "biu" and t.kind in "biu":
+        least, most = type_range(x)
+        span = max(most, high, 0) - min(least, low, 0)
+        bits = (problem.taps * span ** REDUCTIONS.index(problem.reduce)).bit_length()
+        summed = problem._replace(dtype="float32" if bits <= EXACT_BITS["float32"] else "float64")
+    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method, summed.dtype)):
+        return problem, True
+    bytewise = metric == "sad" and whole and x == t == np.uint8
+    return summed._replace(bytewise=bytewise, straight=straight and readable(x, summed.dtype)), False

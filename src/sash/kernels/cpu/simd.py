@@ -281,7 +281,7 @@ def seats(typing: Any, at: Any, r: Any, count: Any, wide: Any) -> Any:
         for i in range(made.count):
             ahead = builder.select(builder.icmp_signed("<", INDEX(i), args[2]), INDEX(i), builder.sub(args[2], INDEX(1)))
             data = context.make_array(at)(context, builder, args[0]).data
-            found.append(builder.load(builder.gep(data, [builder.add(args[1], ahead)])))
+            found.append(builder.sext(builder.load(builder.gep(data, [builder.add(args[1], ahead)])), INDEX))
         return context.make_tuple(builder, made, found)
 
     return made(at, types.int64, types.int64, wide), code
