@@ -39,7 +39,7 @@ def test_samples_are_centred_and_summed_over_channels():
     x = rng.integers(0, 99, (3, 70)).astype(np.float64)
     x[1, 4] = np.inf
     given, sums, squares = x.copy(), np.empty(70), np.empty(70)
-    assert centred(given, 40.0, sums, squares) == np.abs(x[np.isfinite(x)] - 40).max()
+    assert centred(given.reshape(-1), 40.0, sums, squares) == np.abs(x[np.isfinite(x)] - 40).max()
     np.testing.assert_array_equal(given, x - 40)
     np.testing.assert_array_equal(sums, given.sum(axis=0))
     np.testing.assert_array_equal(squares, (given**2).sum(axis=0))
@@ -54,6 +54,7 @@ import test_boxes as t
 for seed in range(40):
     t.test_sums_are_those_of_every_window(seed)
 t.test_nothing_large_stays_behind_in_a_later_window()
+t.test_samples_are_centred_and_summed_over_channels()
 """
     told = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
     told["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])

@@ -1,5 +1,8 @@
 """Little 2.5-D convolutions are one kernel: the bits of the method `gated`, from depth and from planes, and the same errors."""
 
+import os
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -71,6 +74,27 @@ def test_bits_are_those_of_the_general_way(seed, bound):
     for y in (found, mapped):
         assert y.dtype == want.dtype
         np.testing.assert_array_equal(y, want)
+
+
+@pytest.mark.parametrize("cpu", ["generic", "haswell"])
+def test_the_portable_build_gives_the_same_bits(cpu, tmp_path):
+    if sys.platform != "win32" and os.uname().machine not in ("x86_64", "AMD64") and cpu != "generic":
+        pytest.skip("haswell is an x86 processor")
+    code = """
+import numpy as np
+import sash
+import test_positions as t
+for seed in (1, 3, 6):
+    x, depth, weight, bias, steps, others = t.problem(np.random.default_rng(seed))
+    told = dict(focal=100.0, **steps, **others)
+    want = sash.conv2_5d(x, depth, weight, bias, max_memory=t.LIMIT, **told)
+    np.testing.assert_array_equal(sash.conv2_5d(x, depth, weight, bias, **told), want)
+"""
+    told = {"NUMBA_CPU_NAME": cpu, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    if cpu == "haswell":
+        told["NUMBA_CPU_FEATURES"] = "+avx2,+fma,+bmi,+bmi2,+f16c,+movbe,+popcnt,+lzcnt"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | told, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_tensors_take_the_same_way(bound):

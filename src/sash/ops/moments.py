@@ -173,7 +173,7 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
     np.copyto(block, found)
     valid = _filled(problem)
     centre, typical = _level(block, metric != "ncc")
-    largest = centred(block.reshape(block.shape[1], -1), centre, once.reshape(-1), squared.reshape(-1))
+    largest = centred(block.reshape(-1), centre, once.reshape(-1), squared.reshape(-1))
     if largest > typical * (MASKED_SPREAD if t.masked else SPREAD) and typical:  # a transform would drown the small in the large
         valid = valid._replace(elementwise=True)
     run(valid, block, t.product, product, method=method, max_memory=max_memory)
@@ -196,9 +196,10 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
         out[...] = product
         return
     least = NOISE * largest**2 if metric == "ncc" and t.masked and not valid.elementwise else 0.0
-    rows = [a.reshape(a.shape[1], -1) for a in (product, squares, squares if sums is None else sums)]
+    sums = squares if sums is None else sums
     score = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
-    scored(*rows, t.power, t.n, metric == "zncc", NOISE if metric == "zncc" else 0.0, least, score.reshape(len(rows[0]), -1))
+    noise = NOISE if metric == "zncc" else 0.0
+    scored(product, squares, sums, squares.shape[1], t.power, t.n, metric == "zncc", noise, least, score)
     if score is not out:
         out[...] = score
 

@@ -12,11 +12,12 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
 from . import simd
-from .simd import INDEX, Emit, Vec, least, repeat, sized, stay_whole
+from .simd import INDEX, SHORT, Emit, Vec, least, sized, stay_whole, vectors
 
 WIDE = 256
 """Columns that go down together: as many as keep the ends of a block in the first caches."""
@@ -28,23 +29,13 @@ def add(typing: Any, y: Any, i: Any, a: Any, p: Any, b: Any, q: Any, n: Any, lan
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = Emit(context, builder, Vec(y.dtype, len(lanes)))
-        whole = builder.sdiv(args[6], INDEX(emit.lanes))
-        done = builder.mul(whole, INDEX(emit.lanes))
-        left = builder.sub(args[6], done)
 
-        def places(j: Any) -> list[Any]:
-            return [builder.add(args[n], j) for n in (1, 3, 5)]
-
-        def step(l: Any, nothing: list[Any]) -> list[Any]:
-            i, p, q = places(builder.mul(l, INDEX(emit.lanes)))
-            emit.store(emit.add(emit.load(a, args[2], p), emit.load(b, args[4], q)), y, args[0], i)
+        def step(j: Any, few: Any, nothing: list[Any]) -> list[Any]:
+            i, p, q = [builder.add(args[n], j) for n in (1, 3, 5)]
+            emit.leave(few, emit.add(emit.take(few, a, args[2], p), emit.take(few, b, args[4], q)), y, args[0], i)
             return nothing
 
-        repeat(builder, whole, [], step)
-        with builder.if_then(builder.icmp_signed(">", left, INDEX(0))):
-            i, p, q = places(done)
-            sums = emit.add(emit.load_first(left, a, args[2], p), emit.load_first(left, b, args[4], q))
-            emit.store_first(left, sums, y, args[0], i)
+        vectors(builder, emit.lanes, args[6], [], step)
         return context.get_dummy_value()
 
     return types.void(y, types.int64, a, types.int64, b, types.int64, types.int64, lanes), code
@@ -65,12 +56,13 @@ def along(x: Any, y: Any, room: Any, outer: int, n: int, inner: int, wide: int, 
             for block in range(0, n - k + 1, k):
                 for r in range(k - 1, -1, -1):
                     add(room, r * wide, x, a + (block + r) * inner, room, (r + 1) * wide, m, lanes)
-                add(room, start, room, zero, room, zero, m, lanes)
+                so_far = zero
                 for r in range(least(k, n - k - block + 1)):
                     if r:
-                        add(room, start, room, start, x, a + (block + r + k - 1) * inner, m, lanes)
+                        add(room, start, x, a + (block + r + k - 1) * inner, room, so_far, m, lanes)
+                        so_far = start
                     if (block + r) % stride == 0:
-                        add(y, b + (block + r) // stride * inner, room, r * wide, room, start, m, lanes)
+                        add(y, b + (block + r) // stride * inner, room, r * wide, room, so_far, m, lanes)
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
@@ -85,11 +77,10 @@ def across(x: Any, y: Any, room: Any, outer: int, n: int, k: int, levels: int, s
     for o in range(outer):
         done = 0
         add(room, 0, x, o * n, room, zero, n, lanes)
-        add(room, total, room, zero, room, zero, made, lanes)
         for level in range(levels):
             here = level * n
             if k >> level & 1:
-                add(room, total, room, total, room, here + done, made, lanes)
+                add(room, total, room, total if done else zero, room, here + done, made, lanes)
                 done += 1 << level
             if level + 1 < levels:
                 add(room, here + n, room, here, room, here + (1 << level), n - (2 << level) + 1, lanes)
@@ -100,25 +91,51 @@ def across(x: Any, y: Any, room: Any, outer: int, n: int, k: int, levels: int, s
                 y[o * out + j] = room[total + j * stride]
 
 
+@intrinsic
+def shift(typing: Any, x: Any, i: Any, centre: Any, sums: Any, squares: Any, more: Any, n: Any, lanes: Any) -> Any:
+    """x[i + j] -= centre, j < n; what is left, and its square, to sums[j] and squares[j], added if `more`; the largest finite one."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, Vec(x.dtype, len(lanes)))
+        middle, added = emit.splat(args[2]), builder.icmp_signed("!=", args[5], INDEX(0))
+        infinite = ir.Constant(emit.vector, [float("inf")] * emit.lanes)
+
+        def step(j: Any, few: Any, total: list[Any]) -> list[Any]:
+            at = builder.add(args[1], j)
+            value = emit.sub(emit.take(few, x, args[0], at), middle)
+            emit.leave(few, value, x, args[0], at)
+            for kind, array, new in ((sums, args[3], value), (squares, args[4], emit.mul(value, value))):
+                old = builder.select(added, emit.take(few, kind, array, j), emit.zero)
+                emit.leave(few, emit.add(old, new), kind, array, j)
+            size = emit.magnitude(value)
+            larger = builder.and_(builder.fcmp_ordered("<", size, infinite), builder.fcmp_ordered(">", size, total[0]))
+            if few is not None:
+                larger = builder.and_(larger, emit.lane_is("<", few))
+            return [builder.select(larger, size, total[0])]
+
+        (largest,) = vectors(builder, emit.lanes, args[6], [emit.zero], step)
+        found = builder.extract_element(largest, SHORT(0))
+        for l in range(1, emit.lanes):
+            one = builder.extract_element(largest, SHORT(l))
+            found = builder.select(builder.fcmp_ordered(">", one, found), one, found)
+        return found
+
+    return types.float64(x, types.int64, types.float64, sums, squares, types.int64, types.int64, lanes), code
+
+
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def centred(x: Any, centre: float, sums: Any, squares: Any) -> float:
-    """x (C, n) -= centre; its sums over C, and those of its squares; the largest finite sample."""
-    largest = 0.0
-    for c in range(len(x)):
-        row = x[c]
-        for j in range(len(row)):
-            value = row[j] - centre
-            row[j] = value
-            size = abs(value)
-            if largest < size < np.inf:
-                largest = size
-            if c:
-                sums[j] += value
-                squares[j] += value * value
-            else:
-                sums[j] = value
-                squares[j] = value * value
+def shifted(x: Any, centre: float, sums: Any, squares: Any, lanes: Any) -> float:
+    largest, n = 0.0, len(sums)
+    for c in range(len(x) // n):
+        found = shift(x, c * n, centre, sums, squares, c, n, lanes)
+        largest = found if found > largest else largest
     return largest
+
+
+def centred(x: Any, centre: float, sums: Any, squares: Any) -> float:
+    """x (C, n) flat -= centre; its sums over C (n,), and those of its squares; the largest finite sample."""
+    found: float = sized(shifted, simd.block(x.itemsize).lanes)(x, centre, sums, squares)
+    return found
 
 
 def boxes(x: Any, spare: Any, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Any:

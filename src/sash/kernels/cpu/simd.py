@@ -138,6 +138,17 @@ class Emit:
         """The first `count` lanes; the others are zero, and their memory is not touched."""
         return self.load_where(self.lane_is("<", count), kind, array, index)
 
+    def take(self, few: Any, kind: Any, array: Any, index: Any) -> Any:
+        """A vector of `vectors`."""
+        return self.load(kind, array, index) if few is None else self.load_first(few, kind, array, index)
+
+    def leave(self, few: Any, value: Any, kind: Any, array: Any, index: Any) -> None:
+        """A vector of `vectors`, of the array's own type."""
+        if few is None:
+            self.store(value, kind, array, index)
+        else:
+            self.store_first(few, value, kind, array, index)
+
     def load_where(self, mask: Any, kind: Any, array: Any, index: Any) -> Any:
         """The lanes of a mask; the others are zero, and their memory is not touched."""
         inside, size = self.inside(kind), kind.dtype.bitwidth
@@ -216,6 +227,14 @@ def repeat(builder: Any, count: Any, total: list[Any], step: Callable[[Any, list
     builder.branch(head)
     builder.position_at_end(after)
     return held
+
+
+def vectors(builder: Any, lanes: int, n: Any, total: list[Any], step: Callable[[Any, Any, list[Any]], list[Any]]) -> list[Any]:
+    """`step(at, few, total)` for each vector of n elements, as in `repeat`; `few` lanes of the last, None of the others."""
+    whole = builder.sdiv(n, INDEX(lanes))
+    total = repeat(builder, whole, total, lambda l, held: step(builder.mul(l, INDEX(lanes)), None, held))
+    done = builder.mul(whole, INDEX(lanes))
+    return step(done, builder.sub(n, done), total)
 
 
 @cache
