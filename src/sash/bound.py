@@ -17,6 +17,7 @@ import numpy as np
 from sash import little
 from sash.arrays.numpy_ import Array, lies_well, packed, readable
 from sash.arrays.weights import Weights
+from sash.axis import Run
 from sash.crew import share
 from sash.little import Call, Windows
 from sash.machine import by_rates, machine
@@ -212,10 +213,12 @@ def _weft(problem: Problem, classes: Any, box: Box, goals: tuple[int, ...], goal
 
 
 def _piece(problem: Problem, box: Box, goals: tuple[int, ...], goal: int, way: Way) -> Made | None:
-    """How a block is made whose results lie `goals` apart from `goal` on, if each axis reads one forward run of samples."""
+    """How a block is made whose results lie `goals` apart from `goal` on."""
     runs, part = problem.part(box)
-    if not all([len(r) == 1 and r[0].step == 1 and r[0].first >= 0 for r in runs]):
-        return None
+    if not all([len(r) == 1 and r[0].step == 1 and r[0].first >= 0 for r in runs]):  # both ends, say: all of x, of which it reads some
+        ends = [(a.start + o * a.stride, a.start + (p - 1) * a.stride + a.reach) for a, (o, p) in zip(problem.axes, box[1:], strict=True)]
+        part = part._replace(axes=tuple([a.moved(a.n, *end) for a, end in zip(problem.axes, ends, strict=True)]))
+        runs = tuple([(Run(a.n, 0, 1),) for a in problem.axes])
     steps = packed((1, problem.inputs, *[a.n for a in problem.axes]), 1)
     first = sum([at * step for at, step in zip((box[0][0], *[r[0].first for r in runs]), (steps[0], *steps[2:]), strict=True)])
     return way(part, steps, first, goals, goal)

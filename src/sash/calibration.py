@@ -163,7 +163,7 @@ def sampled(
 ) -> list[Sample]:
     """Every method timed on every problem that it takes, in `TURNS` turns, until the time is over."""
     tell = progress or (lambda part: None)
-    jobs = _in_turns([[(method, problem) for problem in given if _suits(method, problem, guess, longest)] for method in METHODS])
+    jobs = _in_turns([[(method, problem) for problem in given if _suits(method, problem, guess, longest)] for method in METHODS], guess)
     now, found = clock(), []
     start = perf_counter()
     tell(0.0)
@@ -183,15 +183,21 @@ def sampled(
     return found
 
 
-def _in_turns(kinds: Sequence[Sequence[Job]]) -> list[Job]:
-    """One of each kind after the other, in an order of no meaning: whatever the time allows is a fair choice."""
-    rng = np.random.default_rng(0)
-    placed = [(turn, kind, jobs[i]) for kind, jobs in enumerate(kinds) for turn, i in enumerate(rng.permutation(len(jobs)))]
+def _in_turns(kinds: Sequence[Sequence[Job]], guess: Machine) -> list[Job]:
+    """Kinds in turns, each in an order of no meaning and as often as it has rates: whatever the time allows is a fair choice."""
+    rng, placed = np.random.default_rng(0), []
+    for kind, jobs in enumerate(kinds):
+        rates = len({name for method, problem in jobs for name, amount in _work(method, problem, guess).items() if amount})
+        placed += [(turn / rates, kind, jobs[i]) for turn, i in enumerate(rng.permutation(len(jobs)))]
     return [job for _, _, job in sorted(placed, key=lambda p: p[:2])]
 
 
+def _work(method: Method, problem: Problem, guess: Machine) -> Mapping[str, float]:
+    return method.cost(problem, guess, float("inf")).work
+
+
 def _suits(method: Method, problem: Problem, guess: Machine, longest: float) -> bool:
-    return not method.refuses(problem) and guess.seconds(method.cost(problem, guess, float("inf")).work) <= longest
+    return not method.refuses(problem) and guess.seconds(_work(method, problem, guess)) <= longest
 
 
 def timed(method: Method, problem: Problem, guess: Machine, now: Clock) -> Sample:

@@ -173,6 +173,13 @@ def flat(x: Array) -> Array:
     return as_strided(x, (span,), (x.itemsize,))
 
 
+def gathered(x: Array) -> Array:
+    """x itself, or a contiguous copy where it is little: what is bound to contiguous arrays saves more than the copy takes."""
+    if x.size > LITTLE or (x.flags.c_contiguous and x.flags.aligned):
+        return x
+    return np.array(x, x.dtype.newbyteorder("="), order="C")
+
+
 def steps(x: Array) -> tuple[int, ...]:
     """Strides in elements."""
     return tuple([s // x.itemsize for s in x.strides])

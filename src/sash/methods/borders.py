@@ -1,4 +1,4 @@
-"""Tiles whose border is one number, made in one pass: copied, widened, and dealt out by phases where rows have a stride.
+"""Tiles with a border, made in one pass: copied, widened, and dealt out by phases where rows have a stride.
 
     x (N, C, *S)   tile (N, C, *T), or (N, C, ..., stride, ceil(T/stride))        Imports: arrays, kernels, phases.
 The rows of all channels at one place are neighbours in memory: what one output reads lies on few pages.
@@ -12,7 +12,6 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from sash.arrays.numpy_ import Array, flat, index, lies_well, packed, readable, steps
 from sash.axis import Axis
@@ -24,7 +23,7 @@ BORDER, UNREAD = -1, -2
 
 
 def takes(x: Array, axes: tuple[Axis, ...], dtype: str) -> bool:
-    """Rows of x lie along the last axis, and what is beyond them is one number."""
+    """Rows of x lie along the last axis."""
     return (
         x.size > 0
         and suits(axes)
@@ -37,20 +36,17 @@ def takes(x: Array, axes: tuple[Axis, ...], dtype: str) -> bool:
 
 def suits(axes: tuple[Axis, ...]) -> bool:
     """As far as the axes go."""
-    return (
-        last_axis(axes) == len(axes) - 1
-        and axes[-1].stride in (1, *SHUFFLED)
-        and all([a.plain or a.boundary in ("zero", "constant") for a in axes])
-    )
+    return last_axis(axes) == len(axes) - 1 and axes[-1].stride in (1, *SHUFFLED)
 
 
 def tile(x: Array, axes: tuple[Axis, ...], dtype: str, cval: float) -> Array:
     """The extension of x, which `takes`, on [start, stop) of every axis."""
-    made, shape, lies = settled(axes, x.shape[:2], dtype, steps(x), 0)
-    found = made(flat(x), cval)
-    return as_strided(found, shape, [step * found.itemsize for step in lies])
+    made, *_ = settled(axes, x.shape[:2], dtype, steps(x), 0)
+    f = frame(axes, x.shape[:2], steps(x))
+    return made(flat(x), cval).reshape(f.laid).transpose(f.order)
 
 
+@lru_cache(maxsize=256)
 def settled(
     axes: tuple[Axis, ...], images: tuple[int, ...], dtype: str, steps: tuple[int, ...], first: int
 ) -> tuple[Callable[[Array, Any], Array], tuple[int, ...], tuple[int, ...]]:
@@ -62,7 +58,7 @@ def settled(
     from sash.kernels.cpu.simd import sized
 
     f, stride, kind = frame(axes, images, steps), axes[-1].stride, np.dtype(dtype)
-    where = (f.at + first, f.row, f.to, f.down, f.lead, f.n, f.laid[-1])
+    where = (f.at + first, f.row, f.to, *f.told[1:])
     enter, size = sized(bordered, lanes(kind.itemsize, f.lead, f.n, stride), (0,) * stride), prod(f.laid)
 
     def tile(x: Array, cval: Any) -> Array:
@@ -71,8 +67,7 @@ def settled(
         return found
 
     lies = packed(f.laid, 1)
-    order = (0, f.channels, *[i for i in range(1, len(lies)) if i != f.channels])
-    return tile, tuple([f.laid[i] for i in order]), tuple([lies[i] for i in order])
+    return tile, tuple([f.laid[i] for i in f.order]), tuple([lies[i] for i in f.order])
 
 
 class Frame(NamedTuple):
@@ -86,12 +81,25 @@ class Frame(NamedTuple):
     row: Array
     to: Array
     down: Array
+    ring: Array
     lead: int
     n: int
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The tile's axes in the order of x's."""
+        return (0, self.channels, *[i for i in range(1, len(self.laid)) if i != self.channels])
+
+    @property
+    def told(self) -> tuple[Any, ...]:
+        """What kernels are told of a row."""
+        return self.row, self.down, self.ring, self.lead, self.n, self.laid[-1]
 
 
 @lru_cache(maxsize=256)
 def frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ...]) -> Frame:
+    from sash.kernels.cpu.border import PAST
+
     *leading, last = axes
     row = np.zeros(1, np.int64)
     for a, step in zip(leading, steps[2:-1], strict=True):
@@ -103,11 +111,13 @@ def frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ...
         row = np.where(outside < 0, outside, np.add.outer(row, here)).reshape(-1)
     first, past = max(last.start, 0), min(last.stop, last.n)
     lead, n = first - last.start, max(past - first, 0)
-    if not n:
+    around = np.delete(index(last), slice(lead, lead + n))
+    ring = np.where(around < 0, PAST, (around - first) * steps[-1])
+    if not n and (ring == PAST).all():
         row = np.minimum(row, BORDER)
     length = last.stop - last.start
     parts = (last.stride, -(-length // last.stride)) if last.stride > 1 else (length,)
     places, each = [a.stop - a.start for a in leading], prod(parts)
     to = offsets([(images[0], prod(places) * images[1] * each), (images[1], each)])
     at, down = offsets(list(zip(images, steps, strict=False))) + first * steps[-1], np.arange(len(row)) * images[1] * each
-    return Frame((images[0], *places, images[1], *parts), len(places) + 1, at, row, to, down, lead, n)
+    return Frame((images[0], *places, images[1], *parts), len(places) + 1, at, row, to, down, ring, lead, n)

@@ -51,7 +51,7 @@ def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[i
 
     item, images = np.dtype(problem.dtype).itemsize, (problem.batch, problem.inputs)
     t = _turns(problem.axes, item, images, steps, goals)
-    where, frame = (t.at + first, t.goal + goal), (t.frame.row, t.frame.down, t.frame.lead, t.frame.n, t.frame.laid[-1])
+    where, frame = (t.at + first, t.goal + goal), t.frame.told
     size, stride = prod(t.frame.laid), problem.axes[-1].stride
 
     def slide(x: Array, w: Array, y: Array, cval: Any) -> None:

@@ -155,7 +155,7 @@ def cross(problem: Problem, first: int, last: int) -> Callable[[Array, Array, Ar
     cols = (0,) * (1 if wide <= len(size.lanes) else len(size.cols))
     pitch, room = wide + c.slack, prod(c.laid) + c.slack
     told = (
-        *(at, goal, first, (f.row, f.down, f.lead, f.n, f.laid[-1]), np.zeros(1, np.int64), c.source, target),
+        *(at, goal, first, f.told, np.zeros(1, np.int64), c.source, target),
         *(c.kind, c.begin, c.off, c.tap, c.taps, np.array(c.counts), pitch),
     )
     kernel = simd.sized(crossed, size.lanes, cols, lanes(item, f.lead, f.n, 1), (0,), (0,) * len(c.counts))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sash.arrays import tensors
-from sash.arrays.numpy_ import asarray
+from sash.arrays.numpy_ import asarray, gathered
 from sash.arrays.weights import Weights
 from sash.ops.adjoint import reverse, turned
 from sash.ops.arithmetic import How, carry_out
@@ -89,6 +89,7 @@ def conv(
 
         return networks.conv(x, weight, bias, settings)
     x, weight = asarray("x", x), asarray("weight", weight)
+    x = gathered(x) if max_memory is None else x
     if x.flags.c_contiguous and x.flags.aligned:
         ready = again(workers(), x.shape, x.dtype, weight.shape, weight.dtype, settings, False)
         if ready is not None:
@@ -178,6 +179,7 @@ def conv_transpose(
 
         return networks.conv_transpose(x, weight, bias, settings)
     x, weight = asarray("x", x), asarray("weight", weight)
+    x = gathered(x) if max_memory is None else x
     if x.flags.c_contiguous and x.flags.aligned:
         ready = again(workers(), x.shape, x.dtype, weight.shape, weight.dtype, settings, True)
         if ready is not None and ready.takes(weight):

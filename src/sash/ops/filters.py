@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash.arrays.numpy_ import Array, readable, settle_dtype, settle_number, sound
+from sash.arrays.numpy_ import Array, gathered, readable, settle_dtype, settle_number, sound
 from sash.arrays.weights import Weights, sum_of_products
 from sash.axis import BOUNDARIES, Axis
 from sash.bound import Bound, bind
@@ -285,6 +285,7 @@ def over(x: Array, kernel: Weights, sizes: tuple[int, ...], kind: np.dtype[Any],
     `rounded`: an integer type that holds every result, which is stored rounded to nearest even.
     """
     told, rank = settings.plain(), len(kernel.terms or ())
+    x = gathered(x) if settings.max_memory is None else x
     if sizes and x.flags.c_contiguous and x.flags.aligned:
         ready = again(workers(), x.shape, x.dtype, sizes, kind, rank, rounded, *told)
         if ready is not None and (ready.fits or not too_tall(kernel)):

@@ -26,11 +26,11 @@ def swept(
 ) -> None:  # fmt: skip
     """By `sweep`: the rows of a block share what they load."""
     stay_whole()
-    row, down, lead, many, length = frame
+    row, down, ring, lead, many, length = frame
     T = len(off) * h * k
     G = len(w) // T
     for i in range(len(at)):
-        bordered(x, room, at[i : i + 1], row, nil, down, lead, many, length, past, thin, ways)
+        bordered(x, room, at[i : i + 1], row, nil, down, ring, lead, many, length, past, thin, ways)
         part = w[i % G * T : (i % G + 1) * T]
         sweep(room, part, part, y[goal[i] :], source, target, nil, nil, off, line, yp, m, n, h, k, d, 0, op, lanes, cols, rows)
 
@@ -42,11 +42,11 @@ def small_ones(
 ) -> None:  # fmt: skip
     """By `small`: windows of three by three."""
     stay_whole()
-    row, down, lead, many, length = frame
+    row, down, ring, lead, many, length = frame
     T = len(off) * len(count)
     G = len(w) // T
     for i in range(len(at)):
-        bordered(x, room, at[i : i + 1], row, nil, down, lead, many, length, past, thin, ways)
+        bordered(x, room, at[i : i + 1], row, nil, down, ring, lead, many, length, past, thin, ways)
         part = w[i % G * T : (i % G + 1) * T]
         small(room, part, y[goal[i] :], source, target, nil, nil, off, xp, yp, m, n, d, lanes, cols, rows, high, count)
 
@@ -58,18 +58,18 @@ def spread_out(
 ) -> None:  # fmt: skip
     """By `spread`: every row on its own."""
     stay_whole()
-    row, down, lead, many, length = frame
+    row, down, ring, lead, many, length = frame
     T = len(off)
     G = len(w) // T
     for i in range(len(at)):
-        bordered(x, room, at[i : i + 1], row, nil, down, lead, many, length, past, thin, ways)
+        bordered(x, room, at[i : i + 1], row, nil, down, ring, lead, many, length, past, thin, ways)
         part = w[i % G * T : (i % G + 1) * T]
         spread(room, part, part, y[goal[i] :], source, target, nil, nil, off, n, 0, cell, op, lanes, wide)
 
 
 def channels(x: Any, room: Any, w: Any, y: Any, at: Any, goal: Any, frame: Any, past: float, s: int, t: Any) -> None:
     """All images; t: the tables of one, as rows and taps take them (see methods/offsets.py)."""
-    thin = lanes(w.itemsize, frame[2], frame[3], s)
+    thin = lanes(w.itemsize, frame[3], frame[4], s)
     size, w, nil, ways = simd.block(w.itemsize), w.reshape(-1), np.zeros(1, np.int64), (0,) * s
     if t.m and shares(t.m, t.n, t.h, w.itemsize):
         if t.h == t.k == SIDE:

@@ -95,12 +95,12 @@ def crossed(
     """
     stay_whole()
     L, W, s = len(lanes), len(lanes) * len(cols), len(ways)
-    row, down, lead, many, length = frame
+    row, down, ring, lead, many, length = frame
     G = len(w) // T
     m = counts[s - 1]
     whole = m if m >= L else 0
     for i in range(len(at)):
-        bordered(x, room, at[i : i + 1], row, nil, down, lead, many, length, 0.0, thin, way)
+        bordered(x, room, at[i : i + 1], row, nil, down, ring, lead, many, length, 0.0, thin, way)
         part = w[(first + i) % G * T : (first + i) % G * T + T]
         for r in range(len(source)):
             for c in range(s):
