@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 SHIPPED, GPU = [os.path.join(os.path.dirname(__file__), "machines", name) for name in ("default.json", "cuda.json")]
 
-FORMAT = 1
+FORMAT = 2
 """Of calibration files: other numbers are not read."""
 
 CALLS = (".block", ".call", ".line", ".pass", ".tile")

@@ -98,7 +98,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         block = tile if cut else tuple([p - o for o, p in box])
         count = problem.count(tile) if cut else 1
         for kind, made in _made(problem, block, last, machine).items():
-            name, stored = f"direct.{kind}.{problem.reduce}.{problem.dtype}", f"result.{_stored(problem)}"
+            name, stored = f"direct.{kind}.{problem.reduce}.{problem.dtype}", f"direct.result.{_stored(problem)}"
             work[name] = work.get(name, 0) + count * made * problem.taps
             work[stored] = work.get(stored, 0) + count * made
         if box is not inner and not (problem.straight and all([a.plain for a in problem.axes]) and not (strided and once)):
