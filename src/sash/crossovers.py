@@ -32,6 +32,13 @@ class Crossover:
     `times[method][i][j]` are seconds for `inputs[i]` and `kernels[j]`, or None; `states[method][i][j]` says why;
     `chosen[i][j]` is the planner's choice, `winner[i][j]` the fastest that was measured, `regret[i][j]` how many times
     longer the choice takes. `plot()` draws it, `save(path)` writes PNG, SVG, JSON or CSV; `str()` is a table.
+
+    Examples
+    --------
+    >>> import sash
+    >>> found = sash.crossover("correlate", [16], [3], ndim=2, methods=["direct", "fft"], budget=0.05)
+    >>> found.winner in ((("direct",),), (("fft",),)), found.complete
+    (True, True)
     """
 
     verb: str

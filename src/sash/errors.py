@@ -10,7 +10,17 @@ from collections.abc import Iterable
 
 
 class SashError(Exception):
-    """Any refusal of sash; nothing has been computed or written when it is raised."""
+    """Any refusal of sash; nothing has been computed or written when it is raised.
+
+    Examples
+    --------
+    >>> import sash
+    >>> try:
+    ...     sash.correlate([1, 2, 3], [1, 1], stride=0)
+    ... except sash.SashError as refused:
+    ...     print(refused)
+    stride=0 must be at least 1 on every axis, got 0.
+    """
 
 
 class ArgumentError(SashError, ValueError):

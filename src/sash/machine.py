@@ -33,7 +33,15 @@ WIDTHS = ("avx512f", "avx2", "avx", "fma", "sve2", "sve", "asimd")
 
 @dataclass(frozen=True)
 class Machine:
-    """Rates (seconds per unit, one thread), cores, and where they come from."""
+    """Rates (seconds per unit, one thread), cores, and where they come from.
+
+    Examples
+    --------
+    >>> import sash
+    >>> here = sash.calibrate(seconds=0.2, store=False)
+    >>> here.cores >= 1, here.script
+    (True, 'sash calibrate')
+    """
 
     name: str
     date: str

@@ -37,6 +37,13 @@ class Plan:
 
     `print(plan)` shows every method with its predicted time and scratch, or the sentence why not;
     `plan.method` is the name of the chosen one, `plan.candidates` all of them, `plan.to_dict()` plain numbers.
+
+    Examples
+    --------
+    >>> import sash
+    >>> plan = sash.plan("correlate", (512, 512), (127, 127))
+    >>> plan.method, plan.seconds < 1, plan.scratch < 50_000_000
+    ('fft', True, True)
     """
 
     title: str

@@ -179,7 +179,15 @@ def depth_planes(
 
 @dataclass(frozen=True, slots=True)
 class DepthReport:
-    """What depth did to the taps: shares of all N h w OH OW of them, which sum to 1."""
+    """What depth did to the taps: shares of all N h w OH OW of them, which sum to 1.
+
+    Examples
+    --------
+    >>> import numpy as np, sash
+    >>> found = sash.depth_report(np.ones((1, 4, 4)), 3, focal=500.0, padding=1)
+    >>> found.planes[1], found.padding
+    (0.6944444444444444, 0.3055555555555556)
+    """
 
     planes: tuple[float, ...]
     """Per plane, nearest first: taps with depth (and a centre with depth) that fell into its bin."""

@@ -28,6 +28,13 @@ class Separation:
 
     `terms`: per product one 1-D kernel per axis; `rank`: how many products; `error`: sum|kernel - dense()| /
     sum|kernel|, which bounds what the result of filtering can lose relative to sum|kernel| * max|x|.
+
+    Examples
+    --------
+    >>> import sash
+    >>> found = sash.separate([[1, 2], [2, 4]])
+    >>> found.rank, found.dense().tolist()
+    (1, [[1, 2], [2, 4]])
     """
 
     terms: Terms
