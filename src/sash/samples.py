@@ -50,7 +50,7 @@ def problems() -> Iterator[Problem]:
     for dtype in TYPES:
         for shape, sizes in SHAPES:
             yield from filters(shape, sizes, dtype)
-    for stride in (2, 4):  # arrays that no cache holds
+    for stride in (2, 4, 5):  # arrays that no cache holds
         far = Axis(3000, 3, stride, 1, 0, 3000, "zero")
         yield Problem((far, far), finite=True)
     far = Axis(224, 3, 1, 1, 0, 224, "zero")

@@ -72,7 +72,7 @@ def refuses(problem: Problem) -> str:
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
-    item = problem.itemsize
+    item, source = problem.itemsize, np.dtype(problem.source).itemsize
     # A strided block is dealt out once and read once: calls cost more than leaving the second-level cache, and what no
     # tap reads takes no room there.
     strided = problem.axes[last_axis(problem.axes)].stride > 1
@@ -109,8 +109,8 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         if strided and not once:
             read = count * problem.reads(block) * prod([len(used(a)) / a.stride for a in problem.axes[:last]])
             work["split.sample"] += read * apart(problem.axes[last])
-        if strided and not once and problem.samples * item > 2 * machine.cache:  # dealing it out waits for memory
-            work["far.sample"] = work.get("far.sample", 0) + count * problem.reads(block) * item / 4
+            if problem.samples * source > 2 * machine.cache:  # dealing it out waits for memory
+                work["far.sample"] = work.get("far.sample", 0) + read * source / 4
     if problem.outputs > problem.groups and problem.results * item > 2 * machine.cache:  # as many streams as outputs are written
         work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 16
     blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
