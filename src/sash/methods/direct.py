@@ -93,19 +93,23 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     inner, edges = problem.frame(STRIP) if _in_place(problem) and not _banded(problem) and not alone else (None, [problem.whole])
     cut = inner is None and not alone  # into tiles, which read some samples more than once
     once = problem.dtype != "int64" and borders.suits(problem.axes)  # copied and dealt out in one pass
-    work: dict[str, float] = {"copy.sample": 0, "split.sample": 0}
+    copied = "copy.near" if problem.samples * item <= machine.cache else "copy.sample"
+    work: dict[str, float] = {copied: 0, "split.sample": 0}
     for box in edges if inner is None else (inner, *edges):
         block = tile if cut else tuple([p - o for o, p in box])
         count = problem.count(tile) if cut else 1
         for kind, made in _made(problem, block, last, machine).items():
-            name, stored = f"direct.{kind}.{problem.reduce}.{problem.dtype}", f"direct.result.{_stored(problem)}"
+            name, stored = (
+                f"direct.{kind}.{problem.reduce}.{problem.dtype}",
+                f"direct.{'rows' if kind == 'rows' else 'result'}.{_stored(problem)}",
+            )
             work[name] = work.get(name, 0) + count * made * problem.taps
             work[stored] = work.get(stored, 0) + count * made
         if box is not inner and not (problem.straight and all([a.plain for a in problem.axes]) and not (strided and once)):
-            work["copy.sample"] += count * problem.reads(block)
+            work[copied] += count * problem.reads(block)
         if strided:
             row = (block[last + 1] - 1) * problem.axes[last].stride + problem.axes[last].reach
-            work["copy.sample"] += count * problem.reads(block) / row * ROW
+            work[copied] += count * problem.reads(block) / row * ROW
         if strided and not once:
             read = count * problem.reads(block) * prod([len(used(a)) / a.stride for a in problem.axes[:last]])
             work["split.sample"] += read * apart(problem.axes[last])
