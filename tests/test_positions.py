@@ -123,6 +123,8 @@ def test_tensors_take_the_same_way(bound):
         ({"depth": np.full((1, 3, 3, 14, 14), 3, np.int8)}, "planes go from 3 to 3"),
         ({"depth": np.zeros((1, 3, 3, 14, 13), np.int8)}, "planes have shape"),
         ({"weight": np.ones((3, 8, 4, 2, 3), np.float32)}, "has no centre"),
+        ({"weight": np.ones((3, 0, 4, 3, 3), np.float32)}, "it is empty"),
+        ({"missing": ["center"]}, "missing"),
         ({"x": np.ones((1, 5, 16, 16), np.float32)}, "they must agree"),
         ({"padding": -9}, "padding"),
     ],
@@ -138,6 +140,21 @@ def test_errors_are_those_of_the_general_way(change, error):
         said.append(str(caught.value))
     assert error in said[0]
     assert said[0] == said[1]
+
+
+def test_an_image_without_samples_is_all_padding():
+    x, depth, weight = np.ones((1, 1, 0, 4), np.float32), np.ones((1, 0, 4)), np.ones((3, 1, 1, 3, 3), np.float32)
+    y = sash.conv2_5d(x, depth, weight, [2.0], focal=9.0, padding=2)
+    np.testing.assert_array_equal(y, np.full((1, 1, 2, 6), 2, np.float32))
+
+
+def test_planes_of_taps_beside_the_image_have_the_bits_of_the_general_way():
+    """What is read there is 0, which times an infinite weight is NaN."""
+    x, planes, weight = np.ones((1, 1, 3, 3), np.float32), np.ones((1, 3, 3, 3, 3), np.int8), np.ones((3, 1, 1, 3, 3), np.float32)
+    weight[1] = np.inf
+    want = sash.conv2_5d(x, planes, weight, padding=1, max_memory=LIMIT)
+    np.testing.assert_array_equal(sash.conv2_5d(x, planes, weight, padding=1), want)
+    assert np.isnan(want).sum() == 8
 
 
 def test_what_is_large_goes_the_general_way(bound):

@@ -44,6 +44,8 @@ def check(x: tuple[int, ...], weight: tuple[int, ...], groups: Any, settings: Se
         raise ArgumentError(f"x has {len(x)} axes; 2.5-D convolution takes (N, C, H, W).")
     if len(weight) != 5:
         raise ArgumentError(f"weight has {len(weight)} axes; 2.5-D convolution takes (planes, O, C/groups, h, w).")
+    if 0 in weight:
+        raise ArgumentError(f"weight has shape {weight}: it is empty; every axis needs at least one.")
     check_groups(groups, weight[1], "output channels of weight")
     if weight[2] * groups != x[1]:
         raise ArgumentError(

@@ -44,7 +44,9 @@ class Bound(NamedTuple):
     x: tuple[int, ...]
     y: tuple[int, ...]
     given: bool
-    """Planes are given, not depth."""
+    """Planes are given, not depth ..."""
+    beside: Array | None
+    """... and which of one image's taps lie beside it, if any do."""
 
     def made(self, x: Array, depth: Array, weight: Array, bias: Array | None, settings: Settings) -> Array:
         """The result."""
@@ -68,13 +70,16 @@ def again(
     x: Array, depth: Array, weight: Array, groups: Any, settings: Settings, method: str, accuracy: str, max_memory: int | None
 ) -> Bound | None:
     """What is left to do on these arrays; None where they are not little, or lie or are settled otherwise than is bound."""
-    told = (settings.stride, settings.padding, settings.dilation, groups)
+    told = (settings.stride, settings.padding, settings.dilation, groups, settings.missing)
     if max_memory is not None or weight.size > WEIGHTS or not all([type(value) in (int, str) for value in told]):
         return None
     for a in (x, depth):
         if not a.flags.c_contiguous or not a.flags.aligned or not a.dtype.isnative:
             return None
-    return _bound(x.shape, x.dtype, depth.shape, depth.dtype, weight.shape, weight.dtype, *told, settings.missing, method, accuracy)
+    found = _bound(x.shape, x.dtype, depth.shape, depth.dtype, weight.shape, weight.dtype, *told, method, accuracy)
+    if found is not None and found.beside is not None and (depth.reshape(len(depth), -1)[:, found.beside] >= 0).any():
+        return None  # planes of taps beside the image: what they read there is 0, which times an infinite weight is NaN
+    return found
 
 
 @lru_cache(maxsize=32, typed=True)
@@ -89,7 +94,7 @@ def _bound(
     axes = check(x, weight, groups, Settings(None, 1.0, stride, padding, dilation, missing), given)
     L, O, C, *size = weight
     spots, taps = x[0] * prod([a.out for a in axes]), prod(size)
-    if method not in (*CHOICES, gated.NAME) or kind != weight_kind or kind.char not in "fd" or not spots:
+    if method not in (*CHOICES, gated.NAME) or kind != weight_kind or kind.char not in "fd" or not spots or 0 in x:
         return None
     if spots * O * C * taps > TERMS or spots * taps > TABLE or taps > TAPS or len(pieces(taps, C, accuracy == "elementwise")) > 1:
         return None
@@ -104,12 +109,12 @@ def _bound(
     inside = [np.array([_read(a, t) for t in range(a.size)]) for a in axes]  # (taps, outputs)
     read = np.where(np.logical_and.outer(*[r >= 0 for r in inside]), np.add.outer(inside[0] * x[3], inside[1]), -1)
     read = read.transpose(0, 2, 1, 3).reshape(taps, -1)
-    P = read.shape[1]
+    P, beside = read.shape[1], np.flatnonzero(read < 0) if given and (read < 0).any() else None
     read = np.pad(read.astype(np.int32), ((0, 0), (0, -P % positions.SEATS)), constant_values=-1)
     laid = np.ascontiguousarray(numbers.transpose(3, 0, 1, 2, 4)).reshape(-1)
     tables = (read, read[taps // 2].copy(), first // each * C * prod(x[2:]), first * P, valid)
     counts = (x[0], prod(x[2:]), P, C, L, (L - 1) // 2 if missing == "center" else -1)
-    return Bound(positions.settled(each, kind, tables, counts), laid, L, x, (x[0], O, *[a.out for a in axes]), given)
+    return Bound(positions.settled(each, kind, tables, counts), laid, L, x, (x[0], O, *[a.out for a in axes]), given, beside)
 
 
 def _read(axis: Axis, t: int) -> Array:
