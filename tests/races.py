@@ -6,7 +6,7 @@ import sash
 from sash import planning
 
 RNG = np.random.default_rng(0)
-X, K = RNG.random((60, 70), np.float32), RNG.random((15, 15), np.float32)
+X, K = RNG.random((90, 100), np.float32), RNG.random((31, 31), np.float32)
 LONG = RNG.random((300, 400), np.float32), RNG.random((15, 15), np.float32)
 
 

@@ -46,7 +46,7 @@ def test_the_answer_is_the_winners_bit_for_bit_and_nothing_that_went_in_is_writt
         for other, told in ((again, "the second call"), (named, winner)):
             np.testing.assert_array_equal(found, other, err_msg=f"{told} on {case}")
         clock.ran.clear()
-    assert len(tried) >= 3, tried
+    assert len(tried) >= 2, tried
 
 
 def test_networks_too(clock):

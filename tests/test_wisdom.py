@@ -33,7 +33,7 @@ def test_what_is_exported_is_plain_and_comes_back_whole(clock, tmp_path):
     known = learnt(clock)
     assert known["format"] == 1 and known["sash"] == sash.__version__ and known["signature"] == machine.signature()
     assert [entry["max_memory"] for entry in known["entries"]] == [None, 10_000_000]
-    assert known["entries"][0]["description"].startswith("60x70 float32, 15x15 taps")
+    assert known["entries"][0]["description"].startswith("90x100 float32, 31x31 taps")
     path = tmp_path / "wisdom.json"
     assert sash.export_wisdom(path) == known == json.loads(path.read_text())
     assert [p.name for p in tmp_path.iterdir()] == ["wisdom.json"]
@@ -267,7 +267,7 @@ def test_the_command_line_takes_it(tmp_path):
     done = CliRunner().invoke(app, ["blur", str(x), str(tmp_path / "y.npy"), "-s", "1", "--method", "measure"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), sash.gaussian_blur(X, 1), atol=1e-5)
-    done = CliRunner().invoke(app, ["plan", "correlate", "60,70", "15,15", "--method", "measure"], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["plan", "correlate", "90,100", "31,31", "--method", "measure"], catch_exceptions=False)
     assert done.exit_code == 0 and "first call tries" in " ".join(done.output.split())
 
 

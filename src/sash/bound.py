@@ -216,6 +216,8 @@ def _piece(problem: Problem, box: Box, goals: tuple[int, ...], goal: int, way: W
     """How a block is made whose results lie `goals` apart from `goal` on."""
     runs, part = problem.part(box)
     if not all([len(r) == 1 and r[0].step == 1 and r[0].first >= 0 for r in runs]):  # both ends, say: all of x, of which it reads some
+        if way is not _made:  # fused passes go along one run
+            return None
         ends = [(a.start + o * a.stride, a.start + (p - 1) * a.stride + a.reach) for a, (o, p) in zip(problem.axes, box[1:], strict=True)]
         part = part._replace(axes=tuple([a.moved(a.n, *end) for a, end in zip(problem.axes, ends, strict=True)]))
         runs = tuple([(Run(a.n, 0, 1),) for a in problem.axes])

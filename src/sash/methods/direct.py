@@ -72,7 +72,7 @@ def refuses(problem: Problem) -> str:
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
-    item, source = problem.itemsize, np.dtype(problem.source).itemsize
+    item, source = problem.itemsize, _bytes(problem.source)
     # A strided block is dealt out once and read once: calls cost more than leaving the second-level cache, and what no
     # tap reads takes no room there.
     strided = problem.axes[last_axis(problem.axes)].stride > 1
@@ -131,6 +131,11 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     busy = work.get(f"direct.bank.product.{problem.dtype}", 0) * machine.rates.get(f"direct.bank.product.{problem.dtype}", 0)
     waits = 1 + (min(machine.cores, blocks) - 1) * machine.rates["crew"] if busy > machine.seconds(work) / 2 else 1.0
     return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile, crowded=1 / waits)
+
+
+def _bytes(source: str) -> int:
+    """Of a sample as it lies; bfloat16 is widened before."""
+    return 4 if source == "bfloat16" else np.dtype(source).itemsize
 
 
 def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine) -> dict[str, int]:
