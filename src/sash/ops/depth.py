@@ -16,11 +16,10 @@ import numpy as np
 from sash.arrays import tensors
 from sash.arrays.numpy_ import Array, asarray
 from sash.arrays.weights import Weights
-from sash.axis import Axis
 from sash.errors import KindError
 from sash.ops.arithmetic import How, carry_out
 from sash.ops.layout import settle_bias_shape, straight
-from sash.ops.planes import Settings, check, geometry, made, plane_map, settle_depth
+from sash.ops.planes import Settings, check, geometry, made, plane_map, samples, settle_depth
 from sash.ops.positions import again
 from sash.problem import Problem
 from sash.running import check_settings
@@ -260,7 +259,7 @@ def depth_report(
     depth = settle_depth(depth, depth.shape[0], depth.shape[-2:])
     gate = made(depth, axes, planes, settings)
     known = np.isfinite(depth) & (depth > 0)
-    there = [[_inside(axis, t) for t in range(axis.size)] for axis in axes]
+    there = [[samples(axis, t) for t in range(axis.size)] for axis in axes]
     centre = _seen(known, [row[len(row) // 2] for row in there])
     counts, inside = np.zeros(planes + 2), 0
     for place in np.ndindex(*gate.shape[1:3]):
@@ -273,12 +272,6 @@ def depth_report(
         counts[-1] += int((real & ~sure).sum())
     shares = [float(v) / gate.size for v in counts]
     return DepthReport(tuple(shares[:planes]), shares[planes], shares[-1], 1 - inside / gate.size)
-
-
-def _inside(axis: Axis, t: int) -> Array:
-    """The sample that tap t of each output reads; -1: none."""
-    at = axis.start + t * axis.dilation + np.arange(axis.out) * axis.stride
-    return np.where((at >= 0) & (at < axis.n), at, -1)
 
 
 def _seen(flag: Array, reads: list[Array]) -> Array:

@@ -179,3 +179,9 @@ def check_planes(given: Array, count: int) -> None:
     """A plane map must name no other planes than there are."""
     if given.size and (given.max() >= count or given.min() < -1):
         raise ArgumentError(f"planes go from {given.min()} to {given.max()}, and weight has {count}: they must be -1 to {count - 1}.")
+
+
+def samples(axis: Axis, t: int) -> Array:
+    """The sample that tap t of each output reads; -1: none."""
+    at = axis.start + t * axis.dilation + np.arange(axis.out) * axis.stride
+    return np.where((at >= 0) & (at < axis.n), at, -1)

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sash.arrays.numpy_ import Array
-from sash.axis import Axis
 from sash.methods import CHOICES, gated
 from sash.methods.pixels import pieces
 from sash.ops.layout import settle_bias_shape
-from sash.ops.planes import Settings, check, check_map, check_planes, ratios, settle_depth
+from sash.ops.planes import Settings, check, check_map, check_planes, ratios, samples, settle_depth
 
 TERMS = 10**7
 """Terms of a little convolution, at most.  (16 to 16 channels of 64²: 0.8 ms; `gated`, on two threads: 1.5.)"""
@@ -106,7 +105,7 @@ def _bound(
     valid = np.minimum(lanes * vectors, each - first % each)
     outputs = np.minimum(np.add.outer(first, np.arange(lanes * vectors)), O - 1)  # what lies past the last is not kept
     numbers = np.arange(prod(weight)).reshape(L, O, C, taps).transpose(0, 3, 2, 1)[..., outputs]  # (L, T, C, B, W)
-    inside = [np.array([_read(a, t) for t in range(a.size)]) for a in axes]  # (taps, outputs)
+    inside = [np.array([samples(a, t) for t in range(a.size)]) for a in axes]  # (taps, outputs)
     read = np.where(np.logical_and.outer(*[r >= 0 for r in inside]), np.add.outer(inside[0] * x[3], inside[1]), -1)
     read = read.transpose(0, 2, 1, 3).reshape(taps, -1)
     P, beside = read.shape[1], np.flatnonzero(read < 0) if given and (read < 0).any() else None
@@ -115,9 +114,3 @@ def _bound(
     tables = (read, read[taps // 2].copy(), first // each * C * prod(x[2:]), first * P, valid)
     counts = (x[0], prod(x[2:]), P, C, L, (L - 1) // 2 if missing == "center" else -1)
     return Bound(positions.settled(each, kind, tables, counts), laid, L, x, (x[0], O, *[a.out for a in axes]), given, beside)
-
-
-def _read(axis: Axis, t: int) -> Array:
-    """The sample that tap t of each output reads; -1: none."""
-    at = axis.start + t * axis.dilation + np.arange(axis.out) * axis.stride
-    return np.where((at >= 0) & (at < axis.n), at, -1)
