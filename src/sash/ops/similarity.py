@@ -18,7 +18,7 @@ import numpy as np
 
 from sash.accuracy import EXACT_BITS
 from sash.arrays import tensors
-from sash.arrays.numpy_ import Array, asarray, readable, settle_number, sound
+from sash.arrays.numpy_ import FEW, Array, asarray, readable, settle_number, sound
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError, unknown
 from sash.machine import by_rates
@@ -35,9 +35,6 @@ ONE = np.ones((), np.float64)
 
 USUAL = {"float32": 40, "float64": 300}
 """Powers of two up to which squares of samples, and products of sums of them, stay far from the ends of floats."""
-
-LITTLE = 1 << 12
-"""Samples of which a sum of squares takes one call of BLAS, and none of its threads."""
 
 
 def similarity(
@@ -263,7 +260,7 @@ def _near_one(a: Array) -> Array:
     """float64 whose largest finite value is neither huge nor tiny."""
     if a.dtype != np.float64 or not a.size:
         return a
-    if a.size <= LITTLE and 2.0**-500 < np.vdot(a, a) < 2.0**500:  # as a rule, at a quarter of the time of what follows
+    if a.size <= FEW and 2.0**-500 < np.vdot(a, a) < 2.0**500:  # as a rule, at a quarter of the time of what follows
         return a
     largest = max(np.fmax.reduce(a, axis=None), -np.fmin.reduce(a, axis=None))
     if largest == float("inf"):
