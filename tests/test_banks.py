@@ -49,7 +49,7 @@ def banked(rng, n, each, groups, source, dtype, result):
     to, step = rng.permutation(R) * (O * pitch) + GUARD, np.arange(O) * pitch
     found, want = (blank(R * O * pitch + 2 * GUARD, result) for _ in range(2))
     heads = bank.heads(O, groups, w.itemsize)
-    bank.bank(fenced(x), bank.pack(w, groups), found, at, to, base[heads], step[heads], off, each, pitch, n)
+    bank.settled(w.itemsize, each, (at, to, base[heads], step[heads], off), pitch, n)(fenced(x), bank.pack(w, groups), found)
     taps(fenced(x), w, w, want, at, to, base, step, off, n, 0, 0)
     return found, want
 

@@ -13,6 +13,7 @@ import sash
 from sash import bound as shapes
 from sash import machine, running
 from sash.kernels.cpu import scored
+from sash.methods import little
 from sash.ops import conv as convolutions
 from sash.ops import filters, repeats
 
@@ -216,11 +217,45 @@ def test_woven_classes_have_the_bits_of_the_general_way(seed, bound):
 
 
 @pytest.mark.parametrize("seed", range(60))
+def test_little_transposed_problems_have_the_bits_of_the_general_way(seed, bound):
+    """One kernel: rows by classes where outputs share samples, zeros between samples of a row."""
+    rng = np.random.default_rng(seed)
+    axes, batch, groups = int(rng.integers(1, 4)), int(rng.integers(1, 3)), int(rng.choice([1, 1, 2]))
+    inputs, outputs = (groups * int(n) for n in rng.integers(1, 6, 2))
+    extents = tuple(int(n) for n in rng.integers(1, {1: 200, 2: 20, 3: 8}[axes], axes))
+    sizes = tuple(int(k) for k in rng.integers(1, 6, axes))
+    dtype = rng.choice(["float32", "float64"])
+    x = rng.standard_normal((batch, inputs, *extents)).astype(dtype)
+    if seed % 4 == 0:
+        x[rng.random(x.shape) < 0.02] = rng.choice([np.inf, np.nan])
+    w = rng.standard_normal((inputs, outputs // groups, *sizes)).astype(dtype)
+    stride = tuple(int(s) for s in rng.choice([1, 2, 2, 3, 7], axes))
+    settings = {
+        "stride": stride,
+        "output_padding": tuple(int(rng.integers(0, s)) for s in stride),
+        "dilation": tuple(int(d) for d in rng.choice([1, 1, 2, 3], axes)),
+        "padding": [tuple(int(p) for p in rng.integers(-1, (k + 1) // 2, 2)) for k in sizes],
+        "bias": rng.standard_normal(outputs).astype(dtype) if seed % 2 else None,
+        "max_memory": (None, 1 << 22)[seed % 5 == 0],
+    }
+    same_bits(seed, lambda: sash.conv_transpose(x, w, groups=groups, method="direct", **settings), bound)
+
+
+def test_most_little_transposed_problems_are_one_kernel(bound, monkeypatch):
+    made, by_classes = [], little._by_classes
+    monkeypatch.setattr(little, "_by_classes", lambda problem: made.append(problem) or by_classes(problem))
+    shapes.settle.cache_clear(), shapes.bind.cache_clear(), repeats.again.cache_clear()
+    for seed in range(30):
+        test_little_transposed_problems_have_the_bits_of_the_general_way(seed, bound)
+    assert len(made) >= 10
+
+
+@pytest.mark.parametrize("seed", range(60))
 def test_channels_made_one_by_one_have_the_bits_of_the_general_way(seed, bound):
     """Transposed and depthwise: one border for all classes of a channel, and rows woven in cache."""
     rng = np.random.default_rng(seed)
     axes, channels, batch = int(rng.integers(1, 4)), int(rng.integers(2, 9)), int(rng.integers(1, 4))
-    extents = tuple(int(n) for n in rng.integers(1, {1: 9000, 2: 90, 3: 20}[axes], axes))
+    extents = tuple(int(n) for n in rng.integers(1, {1: 40_000, 2: 240, 3: 40}[axes], axes))
     sizes = tuple(int(k) for k in rng.integers(1, 7, axes))
     dtype = rng.choice(["float32", "float64"])
     x = rng.standard_normal((batch, channels, *extents)).astype(dtype)
@@ -259,6 +294,19 @@ def held_and_promised(threads, x, w, **settings):
         finally:
             tracemalloc.stop()
         return held, sash.plan("conv_transpose", x.shape, w.shape, **settings).scratch
+
+
+@pytest.mark.parametrize(
+    "x, w, stride",
+    [((1, 4, 24, 24), (4, 8, 3, 3), 2), ((1, 64, 16, 16), (64, 1, 4, 4), 4), ((2, 4, 10, 10, 10), (4, 4, 3, 3, 3), (3, 2, 2))],
+)
+@pytest.mark.parametrize("limit", [None, 1 << 20, 1 << 18, 1 << 17])
+def test_what_little_transposed_problems_take_is_counted(x, w, stride, limit):
+    """64 channels of 16², stride 4, with zeros between are 1 MB; with little memory it is woven, or made class by class."""
+    x, w = np.ones(x, "float32"), np.ones(w, "float32")
+    held, promised = held_and_promised(1, x, w, stride=stride, max_memory=limit, method="direct")
+    assert held <= promised + 4096
+    assert limit is None or promised <= limit
 
 
 @pytest.mark.parametrize("limit", [None, 1 << 19, 1 << 17])

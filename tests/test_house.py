@@ -25,7 +25,7 @@ FLOORS = {
     "kernels": 3,
     "methods": 4,
     **dict.fromkeys(("plans", "planning", "wisdom"), 5),
-    **dict.fromkeys(("tiles", "little", "bound", "race", "chunked", "gradients"), 6),
+    **dict.fromkeys(("tiles", "bound", "race", "chunked", "gradients"), 6),
     "running": 7,
     "ops": 8,
     **dict.fromkeys(("nn", "crossovers", "timings", "trials", "plots", "calibration", "samples", "cli", "__main__"), 9),

@@ -14,15 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash import little
 from sash.arrays.numpy_ import Array, lies_well, packed, readable
 from sash.arrays.weights import Weights
 from sash.axis import Run
 from sash.crew import share
-from sash.little import Call, Windows
 from sash.machine import by_rates, machine
-from sash.methods import CHOICES, borders, channels, direct, fused, separable
-from sash.methods.offsets import STRIP, Kernel, last_axis, plain, settled_sum, shares_rows, shares_samples, tabulated
+from sash.methods import CHOICES, borders, channels, direct, fused, little, separable
+from sash.methods.little import Call, Windows
+from sash.methods.offsets import STRIP, Kernel, last_axis, settled_sum, shares_rows, shares_samples, tabulated
 from sash.methods.phases import offsets
 from sash.methods.transposed import Together, cross, together
 from sash.planning import choose
@@ -37,6 +36,9 @@ Way = Callable[[Problem, "tuple[int, ...]", int, "tuple[int, ...]", int], "Made 
 TABLES = 1 << 15
 """Entries of all tables of a problem, at most: rows of its blocks."""
 
+
+FEW = 1 << 20
+"""Terms of a little problem whose windows are asked for, at most."""
 
 MANY = 64
 """Blocks of fused passes, at most: what is kept of each takes memory, and many are made where there is little."""
@@ -67,16 +69,15 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
     if little.takes(problem) and plan.boxes:
         return None
     limit = float("inf") if max_memory is None else max_memory
-    way = together(problem, limit, machine().cores) if problem.upsampled else None
+    way = together(problem, limit, machine().cores) if problem.upsampled and not little.serves(problem, limit) else None
     return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, way)
 
 
 @by_rates(256)
 def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together | None) -> Bound | None:
-    """The same for these blocks, whatever it was that chose them; a transposed problem is made in a `way` of its own."""
-    if little.takes(problem):
-        made, banked = little.bound(problem)
-        return Bound(made, lambda weights: direct.prepare(problem, weights, None) if banked else plain(problem, weights))
+    """The same for these blocks, whatever it was that chose them; a transposed problem that is not little has a `way` of its own."""
+    if little.takes(problem) and way is None:
+        return Bound(*little.bound(problem))
     if not readable(np.dtype(problem.source), problem.dtype) or sum([prod([p - o for o, p in box[:-1]]) for box in boxes]) > TABLES:
         return None
     phases = [(phases, part) for phases, part in problem.phases() if part is not None]
@@ -117,7 +118,7 @@ def passes(problem: Problem, boxes: tuple[Box, ...], workers: int) -> Bound | No
 @by_rates(256)
 def windows(problem: Problem, method: str) -> Windows | None:
     """Where the windows of a little problem lie; None where it is not bound."""
-    if not little.takes(problem) or problem.results * problem.taps > little.FEW or bind(problem, method, None, 1) is None:
+    if not little.takes(problem) or problem.results * problem.taps > FEW or bind(problem, method, None, 1) is None:
         return None
     return little.windows(problem, False)
 
@@ -230,24 +231,27 @@ def _made(part: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, .
     """A kernel or two for flat x, whose samples lie `steps` apart from `first` on, and flat y, the same with `goals`."""
     from sash.kernels.cpu import bank
 
-    bordered, last = part.dtype != "int64" and borders.suits(part.axes), last_axis(part.axes)
-    if bordered and channels.apart(part):
+    last, floats = last_axis(part.axes), part.dtype != "int64"
+    if floats and borders.suits(part.axes) and channels.apart(part):
         slide = channels.settled(part, steps, first, goals, goal)
         return lambda x, kernel, y, cval: slide(x, kernel.w, y, cval)
     out, cut = (part.batch, part.outputs, *part.out), (part.batch, part.inputs, *[a.stop - a.start for a in part.axes])
     in_place = part.axes[last].stride == 1 and all([a.plain for a in part.axes]) and lies_well(cut, steps, 1, last + 2)
+    if not in_place:  # with a border, channels lie between the last axis and the others
+        last = len(part.axes) - 1
     if not lies_well(out, goals, 1, last + 2):  # a row of results ends before the next begins
         return None
     if in_place:
         shape, lies = cut, steps
         first += sum([a.start * step for a, step in zip(part.axes, steps[2:], strict=True)])
-    elif bordered:
+    elif floats and part.axes[last].stride in borders.STRIDES:
         enter, shape, lies = borders.settled(part.axes, (part.batch, part.inputs), part.dtype, steps, first)
         first = 0
     else:
         return None
-    shares = part.dtype != "int64" and not shares_samples(part) and shares_rows(part.axes) and part.out[last] >= STRIP
-    t = tabulated(part.axes, part.groups, shares, shape, lies, out, goals)
+    rows = shares_rows(part.axes) and last == last_axis(part.axes) and part.out[last] >= STRIP
+    shares = floats and rows and not shares_samples(part)
+    t = tabulated(part.axes, part.groups, shares, shape, lies, out, goals, last)
     made = settled_sum(part, t._replace(at=t.at + first, to=t.to + goal), shares_samples(part) and t.n >= bank.NARROW)
     if in_place:
         return lambda x, kernel, y, cval: made(x, kernel, y)

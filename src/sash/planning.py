@@ -1,6 +1,6 @@
 """Choosing: every method is asked, those over the memory limit are put aside, the fastest is taken.
 
-Plans are made from shapes, types and flags alone, and kept.  Imports: plan, methods, machine.
+Plans are made from shapes, types and flags alone, and kept.  Imports: plans, methods, little, machine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from math import prod
 
 from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import Machine, by_rates, machine
-from sash.methods import CHOICES, METHODS, Cost, Method, direct, named
+from sash.methods import CHOICES, METHODS, Cost, Method, direct, little, named
 from sash.methods.transposed import crossing, together
 from sash.plans import Candidate, Plan, describe, size
 from sash.problem import Box, Problem
@@ -105,7 +105,9 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
         return unable
     seconds, scratch = sum([c.seconds for c in asked]), max([c.scratch for c in asked], default=0)
     crew, refusal = max([c.workers for c in asked], default=1), next((c.refusal for c in asked if c.refusal), "")
-    if method.NAME == direct.NAME:  # blocks of all classes are shared, and what is woven is held (see `bound`)
+    if method.NAME == direct.NAME and little.serves(problem, limit):
+        seconds, crew, scratch, refusal = here.seconds(little.work(problem, here)), 1, max(scratch, little.room(problem)), ""
+    elif method.NAME == direct.NAME:  # blocks of all classes are shared, and what is woven is held (see `bound`)
         work: dict[str, float] = {"direct.block": 0}
         for cost in [c.cost for c in asked if c.cost]:
             for name, amount in cost.work.items():

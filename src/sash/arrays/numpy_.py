@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ def settle_number(name: str, value: object) -> Any:
 
 def finite(x: Array) -> bool:
     """Whether all of x is, at a quarter of the time where x is little and its squares have a sum."""
-    if x.size <= FEW and x.dtype.char in "fd" and np.isfinite(np.vdot(x, x)):
+    if x.size <= FEW and x.dtype.char in "fd" and isfinite(np.vdot(x, x)):
         return True
     return bool(np.isfinite(x).all())
 

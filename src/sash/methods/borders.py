@@ -18,6 +18,9 @@ from sash.axis import Axis
 from sash.methods.offsets import last_axis
 from sash.methods.phases import SHUFFLED, offsets, used
 
+STRIDES = (1, *SHUFFLED)
+"""Steps along the last axis that rows are dealt out by."""
+
 BORDER, UNREAD = -1, -2
 """In place of the offset of a row: it is all border, or no tap reads it."""
 
@@ -36,7 +39,7 @@ def takes(x: Array, axes: tuple[Axis, ...], dtype: str) -> bool:
 
 def suits(axes: tuple[Axis, ...]) -> bool:
     """As far as the axes go."""
-    return last_axis(axes) == len(axes) - 1 and axes[-1].stride in (1, *SHUFFLED)
+    return last_axis(axes) == len(axes) - 1 and axes[-1].stride in STRIDES
 
 
 def tile(x: Array, axes: tuple[Axis, ...], dtype: str, cval: float) -> Array:

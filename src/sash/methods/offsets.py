@@ -114,8 +114,9 @@ def settled_sum(problem: Problem, t: Tables, banked: bool) -> Callable[[Array, K
     item, op = np.dtype(problem.dtype).itemsize, REDUCTIONS.index(problem.reduce)
     if banked:
         heads = bank.heads(len(t.step), problem.groups, item)
-        where = (t.at, t.to, t.base[heads], t.step[heads], t.off, len(t.step) // problem.groups, int(t.step[1]), t.n)
-        return lambda x, kernel, y: bank.bank(x, kernel.banks[0], y, *where)
+        where = (t.at, t.to, t.base[heads], t.step[heads], t.off)
+        made = bank.settled(item, len(t.step) // problem.groups, where, int(t.step[1]), t.n)
+        return lambda x, kernel, y: made(x, kernel.banks[0], y)
     one = _ONES[np.dtype(problem.dtype).char]
     ready: dict[bool, Callable[[Array, Array, Array, Array], None]] = {}
 
@@ -227,8 +228,10 @@ def tabulated(
     xs: tuple[int, ...],
     out: tuple[int, ...],
     ys: tuple[int, ...],
+    last: int | None = None,
 ) -> Tables:
-    last = last_axis(axes)
+    """For x and y of these shapes and steps; `last`: the axis that rows lie along, if not `last_axis`."""
+    last = last_axis(axes) if last is None else last
     axis = axes[last]
     c = prod(out[last + 3 :])
     n = out[last + 2] * c

@@ -54,6 +54,10 @@ class Settings(NamedTuple):
         check_boundary(self.boundary)
         if not isinstance(self.data_format, str) or self.data_format not in FORMATS:
             raise unknown("data_format", self.data_format, FORMATS)
+        stride, padding, dilation, groups, _, cval, _, _, _, _, shape, extra = self
+        whole = type(stride) is type(dilation) is type(groups) is type(extra) is int
+        if whole and shape is None and type(padding) in (int, str) and type(cval) is float:
+            return self
         changes: dict[str, Any] = {}
         for name in ("stride", "dilation", "groups", "output_padding", "output_shape"):
             value = getattr(self, name)

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash import bound, little
+from sash import bound
 from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.crew import share
 from sash.errors import MemoryLimit
 from sash.machine import machine
-from sash.methods import CHOICES, named
+from sash.methods import CHOICES, little, named
 from sash.planning import choose
 from sash.plans import Plan, describe
 from sash.problem import Box, Problem

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import Parameter
 
-from sash.arrays.numpy_ import Array
 from sash.arrays.torch_ import TYPES
 from sash.errors import ArgumentError, KindError
 from sash.machine import by_rates
@@ -24,7 +24,7 @@ from sash.ops.filters import check_cval
 from sash.ops.form import Form, Slid, problem_of
 from sash.ops.layout import Settings, check_size, fit, fit_transposed
 from sash.ops.tensors import RESULTS, autocasts, gathered
-from sash.ops.trilinear import batched, dispatched, goes_native, run, transformed
+from sash.ops.trilinear import dispatched, goes_native, run, transformed
 from sash.tiles import workers
 
 WHOLE = (torch.float32, torch.float64)
@@ -33,10 +33,10 @@ WHOLE = (torch.float32, torch.float64)
 
 def conv(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor:
     """`conv`."""
-    if alone(x, weight, bias):
-        ready = again(workers(), x.shape, weight.shape, x.dtype, settings, False)
-        if ready is not None:
-            return torch.from_numpy(ready.made(bare(x), bare(weight), None if bias is None else bare(bias)))
+    if lent := arrays(x, weight, bias):
+        ready = again(workers(), lent[0].shape, lent[1].shape, x.dtype, settings, False)
+        if ready:
+            return torch.from_numpy(ready.made(*lent))
     x, weight, bias = settled(*gathered(x=x, weight=weight, bias=bias))
     form, last, _ = _form(x, weight, bias, settings, False)
     if last:
@@ -46,10 +46,10 @@ def conv(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor:
 
 def conv_transpose(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor:
     """`conv_transpose`: x's side of the forward operation."""
-    if alone(x, weight, bias):
-        ready = again(workers(), x.shape, weight.shape, x.dtype, settings, True)
-        if ready is not None and ready.takes(w := bare(weight)):
-            return torch.from_numpy(ready.made(bare(x), w, None if bias is None else bare(bias)))
+    if lent := arrays(x, weight, bias):
+        ready = again(workers(), lent[0].shape, lent[1].shape, x.dtype, settings, True)
+        if ready and ready.takes(lent[1]):
+            return torch.from_numpy(ready.made(*lent))
     z, weight, bias = settled(*gathered(x=x, weight=weight, bias=bias))
     form, last, shape = _form(z, weight, bias, settings, True)
     if last:
@@ -57,25 +57,28 @@ def conv_transpose(x: Any, weight: Any, bias: Any, settings: Settings) -> Tensor
     return run(form, "x", weight, z, shape, bias)
 
 
-def alone(x: Any, *others: Any, kinds: tuple[torch.dtype, ...] = WHOLE) -> bool:
-    """Whether these are dense tensors of one of these types on the CPU, x as arrays lie, and nobody watches; None may stand for one."""
-    kind, grad = getattr(x, "dtype", None), torch.is_grad_enabled()
-    if kind not in kinds or torch.is_autocast_enabled("cpu") or transformed() or dispatched() or torch.compiler.is_compiling():
-        return False
-    for t in (x, *others):
-        if t is None:
-            continue
-        if (type(t) is not Tensor and type(t) is not Parameter) or t.layout is not torch.strided:
-            return False
-        if t.dtype is not kind or not t.is_cpu or (grad and t.requires_grad) or t.is_neg() or batched(t):
-            return False
-    return x.is_contiguous() and not x.data_ptr() % x.itemsize
-
-
-def bare(t: Tensor) -> Array:
-    """The array on the same memory."""
-    found: Array = t.detach().numpy() if t.requires_grad else t.numpy()
-    return found
+def arrays(x: Any, weight: Any, bias: Any, *others: Any) -> list[Any] | None:
+    """The arrays on the same memory if x, weight and bias, which may be None, are of one of WHOLE, x as arrays lie, and nobody watches."""
+    if getattr(x, "dtype", None) not in WHOLE or torch.is_autocast_enabled("cpu") or transformed() or dispatched() or is_compiling():
+        return None
+    found, grad = list[Any](), torch.is_grad_enabled()
+    try:
+        for t in (x, weight, bias, *others):
+            if t is None:
+                found.append(None)
+            elif (type(t) is not Tensor and type(t) is not Parameter) or not t.is_cpu:
+                return None
+            elif not t.requires_grad:
+                found.append(t.numpy())
+            elif grad:
+                return None
+            else:
+                found.append(t.detach().numpy())
+    except (RuntimeError, TypeError):  # negated lazily, sparse, a batch of cotangents, a type that NumPy has not
+        return None
+    x, weight, bias = found[:3]
+    alike = weight.dtype is x.dtype and (bias is None or bias.dtype is x.dtype)
+    return found if alike and x.flags.c_contiguous and x.flags.aligned else None
 
 
 @by_rates(256)
@@ -112,7 +115,7 @@ def settled(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Ten
 
 def _form(x: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings, transposed: bool) -> tuple[Form, bool, tuple[Any, ...]]:
     """The Form; whether channels stand last; for the transposed operation the shape of its result, channels first."""
-    made = _made if torch.compiler.is_compiling() else _kept
+    made = _made if is_compiling() else _kept
     exact = not (weight.is_floating_point() or weight.is_complex() or x.is_floating_point() or x.is_complex())
     return made(tuple(x.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape), x.dtype, exact, settings, transposed)
 
@@ -129,7 +132,7 @@ def _made(
     axes = tuple([Slid(a.size, a.stride, a.dilation, -a.start, a.stop - a.n) for a in found.axes])
     form = Form(axes, found.groups, False, settings.boundary, cval, "auto", settings.method, settings.accuracy, settings.max_memory)
     shape = (found.batch, channels, *[a.n if transposed else a.out for a in found.axes])
-    if not torch.compiler.is_compiling():  # it would bound the sizes that a graph is good for
+    if not is_compiling():  # it would bound the sizes that a graph is good for
         check_size(shape, 8)
     return form, found.last, shape if transposed else ()
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from sash.arrays import torch_
 from sash.axis import Axis
 from sash.errors import KindError
+from sash.ops import networks
 from sash.ops import planes as arrays
 from sash.ops.form import Form, Slid
 from sash.ops.layout import settle_bias_shape
-from sash.ops.networks import WHOLE, alone, bare, settled
 from sash.ops.planes import Settings
 from sash.ops.positions import again
 from sash.ops.tensors import gathered
@@ -29,10 +29,9 @@ def conv2_5d(
     x: Any, depth: Any, weight: Any, bias: Any, settings: Settings, groups: int, method: str, accuracy: str, max_memory: int | None
 ) -> Tensor:
     """`conv2_5d`."""
-    if alone(x, weight, bias) and alone(depth, kinds=(*WHOLE, torch.int8)) and not isinstance(settings.focal, Tensor):
-        x_, depth_, weight_, bias_ = bare(x), bare(depth), bare(weight), None if bias is None else bare(bias)
-        ready = again(x_, depth_, weight_, groups, settings, method, accuracy, max_memory)
-        if ready is not None:
+    if (lent := networks.arrays(x, weight, bias, depth)) and type(settings.focal) is not Tensor:
+        x_, weight_, bias_, depth_ = lent
+        if ready := again(x_, depth_, weight_, groups, settings, method, accuracy, max_memory):
             return torch.from_numpy(ready.made(x_, depth_, weight_, bias_, settings))
     x, depth, weight, bias = gathered(x=x, depth=depth, weight=weight, bias=bias)
     axes = arrays.check(tuple(x.shape), tuple(weight.shape), groups, settings, depth.dtype == torch.int8)
@@ -45,7 +44,7 @@ def conv2_5d(
         gate = depth
     else:
         gate = _mapped(depth, (x.shape[0], *x.shape[2:]), axes, weight.shape[0], settings)
-    x, weight, bias = settled(x, weight, bias)
+    x, weight, bias = networks.settled(x, weight, bias)
     slid = tuple([Slid(a.size, a.stride, a.dilation, -a.start, a.stop - a.n) for a in axes])
     form = Form(slid, groups, method=method, accuracy=accuracy, max_memory=max_memory)
     return run(form, "y", x, weight, (), bias, gate)

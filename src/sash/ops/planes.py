@@ -96,15 +96,16 @@ def settle_depth(depth: Array, count: int, extents: tuple[int, ...]) -> Array:
         depth = depth[:, 0]
     if depth.shape != (count, *extents):
         raise ArgumentError(f"depth has shape {depth.shape} and x needs {(count, *extents)}: one depth per image and pixel of x.")
-    if depth.size and not 0 < depth.max() < np.inf and not (np.isfinite(depth) & (depth > 0)).any():
+    if depth.size and not 0 < depth.item(depth.size // 2) < np.inf and not (np.isfinite(depth) & (depth > 0)).any():
         raise ArgumentError(f"depth holds no finite value above 0 in {depth.size} pixels: all is missing; use conv, or another depth.")
     return depth
 
 
 def ratios(focal: Any, count: int, settings: Settings) -> Array:
     """r per image: the depth of a bin at distance 1."""
-    if type(focal) in (int, float) and 0 < focal < float("inf"):
-        return np.full(count, pixels(settings) / focal)
+    plain = (type(focal) is float or type(focal) is int) and type(settings.dilation) is int and type(settings.spacing) is float
+    if plain and 0 < focal < float("inf"):
+        return _alike(focal, count, settings.spacing, settings.dilation)
     if focal is None:
         raise ArgumentError("focal is needed: the focal length in pixels (or give int8 planes from depth_planes in place of depth).")
     try:
@@ -116,6 +117,11 @@ def ratios(focal: Any, count: int, settings: Settings) -> Array:
     if not (np.isfinite(found) & (found > 0)).all():
         raise ArgumentError(f"focal={focal!r} must be finite and above 0 (pixels).")
     return np.broadcast_to(pixels(settings) / found, (count,))
+
+
+@lru_cache(maxsize=64)
+def _alike(focal: float, count: int, spacing: float, dilation: int) -> Array:
+    return np.full(count, pixels(Settings(focal, spacing, 1, 0, dilation, "")) / focal)
 
 
 def pixels(settings: Settings) -> float:

@@ -69,16 +69,20 @@ def again(
     x: Array, depth: Array, weight: Array, groups: Any, settings: Settings, method: str, accuracy: str, max_memory: int | None
 ) -> Bound | None:
     """What is left to do on these arrays; None where they are not little, or lie or are settled otherwise than is bound."""
-    told = (settings.stride, settings.padding, settings.dilation, groups, settings.missing)
-    if max_memory is not None or weight.size > WEIGHTS or not all([type(value) in (int, str) for value in told]):
+    _, _, stride, padding, dilation, missing = settings
+    plain = type(stride) is type(dilation) is type(groups) is int and type(padding) in (int, str) and type(missing) is str
+    if not plain or max_memory is not None or weight.size > WEIGHTS or not (_in_order(x) and _in_order(depth)):
         return None
-    for a in (x, depth):
-        if not a.flags.c_contiguous or not a.flags.aligned or not a.dtype.isnative:
-            return None
-    found = _bound(x.shape, x.dtype, depth.shape, depth.dtype, weight.shape, weight.dtype, *told, method, accuracy)
+    settled = (stride, padding, dilation, groups, missing, method, accuracy)
+    found = _bound(x.shape, x.dtype, depth.shape, depth.dtype, weight.shape, weight.dtype, *settled)
     if found is not None and found.beside is not None and (depth.reshape(len(depth), -1)[:, found.beside] >= 0).any():
         return None  # planes of taps beside the image: what they read there is 0, which times an infinite weight is NaN
     return found
+
+
+def _in_order(a: Array) -> bool:
+    flags = a.flags
+    return flags.c_contiguous and flags.aligned and a.dtype.isnative
 
 
 @lru_cache(maxsize=32, typed=True)
@@ -95,7 +99,9 @@ def _bound(
     spots, taps = x[0] * prod([a.out for a in axes]), prod(size)
     if method not in (*CHOICES, gated.NAME) or kind != weight_kind or kind.char not in "fd" or not spots or 0 in x:
         return None
-    if spots * O * C * taps > TERMS or spots * taps > TABLE or taps > TAPS or len(pieces(taps, C, accuracy == "elementwise")) > 1:
+    if spots * O * C * taps > TERMS or spots * taps > TABLE or prod(x[2:]) >= 1 << 31:
+        return None
+    if taps > TAPS or len(pieces(taps, C, accuracy == "elementwise")) > 1:
         return None
     if given:
         check_map(depth, x, weight, axes)

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sash import little
 from sash.arrays.numpy_ import Array, finite, readable
 from sash.arrays.weights import Weights
 from sash.bound import Bound, bind
 from sash.machine import by_rates
+from sash.methods import little
 from sash.methods.offsets import Kernel
 from sash.ops.adjoint import back, turned
 from sash.ops.arithmetic import WORTH_MEASURING
@@ -95,5 +95,7 @@ def again(
 def _laid(ready: Again, weight: tuple[int, ...], problem: Problem) -> Array | None:
     """`Again.laid`, from what becomes of the weights' numbers: taking them so is one call (4 to 8 channels of 3²: 12 us, then 3)."""
     kernel = ready.kernel(np.arange(prod(weight), dtype=problem.dtype).reshape(weight))
+    if not isinstance(kernel, Kernel):  # one for each class: there is little memory
+        return None
     laid: Array = kernel.banks[0] if kernel.banks else kernel.w
     return laid.astype(np.int64)

@@ -2,12 +2,14 @@
 
 x (X,) and y (Y,) flat   w (B, T, R): R outputs of each of B blocks   at, to (P,) rows of x and y   base, goal (B,)   off (T,)
 y[to[p] + goal[b] + r pitch + j] = sum_t w[b,t,r] x[at[p] + base[b] + off[t] + j]   for 0 <= j < n, NARROW at least
+cuts (2, K + 1): rows cuts[0, k] to cuts[0, k + 1] are made of the taps cuts[1, k] to cuts[1, k + 1]; flat
 A register block is R outputs of C vectors, which need not lie in one row: no lane is idle but at a row's end.  One
 accumulator per output and taps in ascending order: the same bits as taps.   Imports: simd, terms.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -71,38 +73,38 @@ def lanes(n: int, itemsize: int) -> tuple[int, ...]:
 
 
 @intrinsic
-def vectors(typing: Any, at: Any, f: Any, V: Any, last: Any, lanes: Any, cols: Any) -> Any:
-    """Where vectors f, f + 1, ... begin, of rows of V vectors each, the last of them at `last`; beyond the end the last one."""
+def vectors(typing: Any, at: Any, f: Any, end: Any, V: Any, last: Any, lanes: Any, cols: Any) -> Any:
+    """Where vectors f, f + 1, ... begin, of rows of V vectors each, the last of them at `last`; from `end` on the one before it."""
     made = types.UniTuple(types.int64, len(cols))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         rows = context.make_array(at)(context, builder, args[0])
-        count = builder.mul(cgutils.unpack_tuple(builder, rows.shape)[0], args[2])
-        most, found = builder.sub(count, INDEX(1)), []
+        most, found = builder.sub(args[2], INDEX(1)), []
         for c in range(len(cols)):
             n = builder.add(args[1], INDEX(c))
             n = builder.select(builder.icmp_signed("<", n, most), n, most)
-            row = builder.udiv(n, args[2])
-            j = builder.mul(builder.sub(n, builder.mul(row, args[2])), INDEX(len(lanes)))
-            j = builder.select(builder.icmp_signed("<", j, args[3]), j, args[3])
+            row = builder.udiv(n, args[3])
+            j = builder.mul(builder.sub(n, builder.mul(row, args[3])), INDEX(len(lanes)))
+            j = builder.select(builder.icmp_signed("<", j, args[4]), j, args[4])
             found.append(builder.add(builder.load(builder.gep(rows.data, [row])), j))
         return context.make_tuple(builder, made, found)
 
-    return made(at, types.int64, types.int64, types.int64, lanes, cols), code
+    return made(at, types.int64, types.int64, types.int64, types.int64, lanes, cols), code
 
 
 @intrinsic
-def fan(typing: Any, acc: Any, x: Any, spots: Any, shift: Any, off: Any, w: Any, k: Any) -> Any:
-    """The vectors at x[spots[c] + shift + off[t]:], each times w[k + t R + r] to row r of acc's R, for all t."""
+def fan(typing: Any, acc: Any, x: Any, spots: Any, shift: Any, off: Any, a: Any, b: Any, w: Any, k: Any) -> Any:
+    """The vectors at x[spots[c] + shift + off[t]:], each times w[k + t R + r] to row r of acc's R, for a <= t < b."""
     cols = len(spots)
     rows = acc.count // cols
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = Emit(context, builder, acc.dtype)
         inside, spots = emit.inside(x), cgutils.unpack_tuple(builder, args[2])
-        first = emit.address(w, args[5], args[6])
+        first = emit.address(w, args[7], args[8])
 
-        def step(t: Any, total: Totals) -> Totals:
+        def step(n: Any, total: Totals) -> Totals:
+            t = builder.add(args[5], n)
             at, line, made = builder.add(args[3], emit.element(off, args[4], t)), [], []
             for spot in spots:
                 # The spot first: what does not change stays in a register of its own, and one counter serves all columns.
@@ -114,10 +116,11 @@ def fan(typing: Any, acc: Any, x: Any, spots: Any, shift: Any, off: Any, w: Any,
                 made += [emit.fma(factor, line[c], total[r * cols + c]) for c in range(cols)]
             return made
 
-        total = repeat(builder, emit.length(off, args[4]), cgutils.unpack_tuple(builder, args[0]), step)
+        total = repeat(builder, builder.sub(args[6], args[5]), cgutils.unpack_tuple(builder, args[0]), step)
         return context.make_tuple(builder, acc, total)
 
-    return acc(acc, x, spots, types.int64, off, w, types.int64), code
+    index = types.int64
+    return acc(acc, x, spots, index, off, index, index, w, index), code
 
 
 @intrinsic
@@ -158,22 +161,27 @@ def put_apart(typing: Any, y: Any, spots: Any, shift: Any, pitch: Any, acc: Any)
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def blocks(
-    x: Any, w: Any, y: Any, at: Any, to: Any, base: Any, goal: Any, off: Any, pitch: int, n: int, lanes: Any, cols: Any, rows: Any,
+    x: Any, w: Any, y: Any, at: Any, to: Any, base: Any, goal: Any, off: Any, cuts: Any, pitch: int, n: int,
+    lanes: Any, cols: Any, rows: Any,
 ) -> None:  # fmt: skip
     """Blocks of vectors, all outputs of each."""
     stay_whole()
-    L, C, R, T = len(lanes), len(cols), len(rows), len(off)
+    L, C, R, T, K = len(lanes), len(cols), len(rows), len(off), len(cuts) // 2
     V = (n + L - 1) // L
-    for f in range(0, len(at) * V, C):
-        source = vectors(at, f, V, n - L, lanes, cols)
-        target = vectors(to, f, V, n - L, lanes, cols)
-        for b in range(len(base)):
-            ask(y, target, goal[b], pitch, rows)
-            acc = fan(zeros(w, lanes, cols, rows), x, source, base[b], off, w, b * T * R)
-            put_apart(y, target, goal[b], pitch, acc)
+    for k in range(K - 1):
+        end = cuts[k + 1] * V
+        for f in range(cuts[k] * V, end, C):
+            source = vectors(at, f, end, V, n - L, lanes, cols)
+            target = vectors(to, f, end, V, n - L, lanes, cols)
+            for b in range(len(base)):
+                ask(y, target, goal[b], pitch, rows)
+                acc = fan(zeros(w, lanes, cols, rows), x, source, base[b], off, cuts[K + k], cuts[K + k + 1], w, b * T * R)
+                put_apart(y, target, goal[b], pitch, acc)
 
 
-def bank(x: Any, w: Any, y: Any, at: Any, to: Any, base: Any, goal: Any, off: Any, outputs: int, pitch: int, n: int) -> None:
-    """Blocks as `form` has them for `outputs` of a group."""
-    _, rows, cols = form(outputs, w.itemsize)
-    sized(blocks, lanes(n, w.itemsize), cols, rows)(x, w.reshape(-1), y, at, to, base, goal, off, pitch, n)
+def settled(itemsize: int, outputs: int, tables: tuple[Any, ...], pitch: int, n: int, cuts: Any = None) -> Callable[[Any, Any, Any], None]:
+    """(x, w, y), x and y flat, in blocks as `form` has them for `outputs` of a group; tables: at to off."""
+    _, rows, cols = form(outputs, itemsize)
+    kernel = sized(blocks, lanes(n, itemsize), cols, rows)
+    cuts = np.array([0, len(tables[0]), 0, len(tables[-1])]) if cuts is None else cuts
+    return lambda x, w, y: kernel(x, w.reshape(-1), y, *tables, cuts, pitch, n)

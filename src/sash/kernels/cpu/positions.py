@@ -64,6 +64,45 @@ def pour(typing: Any, acc: Any, x: Any, start: Any, spots: Any, pitch: Any, w: A
 
 
 @intrinsic
+def edged(typing: Any, depth: Any, d0: Any, centre: Any, p: Any, L: Any, ratio: Any, edge: Any, seat: Any) -> Any:
+    """edge (L + 2, seats) of the positions whose centres are the samples centre[p:]: the edges of their bins, and their depth.
+
+    Both are NaN where the centre has no depth.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = len(seat)
+        deep, whole = Emit(context, builder, Vec(types.float64, lanes)), Emit(context, builder, Vec(types.int32, lanes))
+        z = depths(deep, whole, depth, args[0], args[1], whole.load(centre, args[2], args[3]))
+        infinite, nan = [ir.Constant(deep.vector, [value] * lanes) for value in (float("inf"), float("nan"))]
+        real = builder.and_(builder.fcmp_ordered(">", z, deep.zero), builder.fcmp_ordered("<", z, infinite))
+        z, (one, half) = builder.select(real, z, nan), [ir.Constant(ir.DoubleType(), value) for value in (1.0, 0.5)]
+        middle = builder.fmul(builder.sitofp(args[4], ir.DoubleType()), half)
+
+        def step(m: Any, nothing: Totals) -> Totals:
+            way = builder.fmul(builder.fsub(builder.sitofp(m, ir.DoubleType()), middle), args[5])
+            deep.store(builder.fmul(z, deep.splat(builder.fadd(one, way))), edge, args[6], builder.mul(m, INDEX(lanes)))
+            return nothing
+
+        last = builder.add(args[4], INDEX(1))
+        repeat(builder, last, [], step)
+        deep.store(z, edge, args[6], builder.mul(last, INDEX(lanes)))
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(depth, index, centre, index, index, types.float64, edge, seat), code
+
+
+def depths(deep: Emit, whole: Emit, depth: Any, array: Any, start: Any, spots: Any) -> Any:
+    """depth[start + spots], as `deep` has it; NaN where a spot is negative."""
+    builder = deep.builder
+    inside = builder.icmp_signed(">=", spots, whole.zero)
+    found = deep.gather(depth, array, start, builder.select(inside, spots, whole.zero))
+    near = found if depth.dtype == deep.kind else builder.fpext(found, deep.vector)
+    return builder.select(inside, near, ir.Constant(deep.vector, [float("nan")] * deep.lanes))
+
+
+@intrinsic
 def binned(
     typing: Any, depth: Any, d0: Any, read: Any, i: Any, edge: Any, L: Any, missing: Any, t: Any, T: Any, each: Any, place: Any, seat: Any
 ) -> Any:  # fmt: skip
@@ -81,11 +120,7 @@ def binned(
 
         spots = whole.load(read, args[2], args[3])
         inside = builder.icmp_signed(">=", spots, whole.zero)
-        spots, near = builder.select(inside, spots, whole.zero), ir.Constant(deep.vector, ir.Undefined)
-        for l in range(lanes):
-            spot = builder.add(args[1], builder.sext(builder.extract_element(spots, SHORT(l)), INDEX))
-            found = deep.element(depth, args[0], spot)
-            near = builder.insert_element(near, builder.fpext(found, deep.vector.element), SHORT(l))
+        near = depths(deep, whole, depth, args[0], args[1], spots)
 
         def step(m: Any, total: Totals) -> Totals:
             line = deep.load(edge, args[4], builder.mul(m, INDEX(lanes)))
@@ -115,15 +150,7 @@ def planes(
     """place (T, S) = each times (plane, tap), -1 where nothing is read."""
     S, B = len(centre), len(seat)
     for p in range(0, S, B):
-        for i in range(B):
-            z = np.nan
-            if centre[p + i] >= 0:
-                found = np.float64(depth[d0 + centre[p + i]])
-                if 0 < found < np.inf:
-                    z = found
-            edge[(L + 1) * B + i] = z
-            for m in range(L + 1):
-                edge[m * B + i] = z * (1 + (m - L / 2) * ratio)
+        edged(depth, d0, centre, p, L, ratio, edge, seat)
         for t in range(T):
             binned(depth, d0, read, t * S + p, edge, L, missing, t, T, each, place, seat)
 

@@ -159,6 +159,19 @@ class Emit:
         function = cgutils.get_or_insert_function(self.builder.module, shape, f"llvm.masked.load.{name}.p0{name}")
         return self.widened(kind.dtype, self.builder.call(function, [pointer, SHORT(size // 8), mask, ir.Constant(inside, None)]))
 
+    def gather(self, kind: Any, array: Any, start: Any, spots: Any) -> Any:
+        """The elements at start + each of a vector of indices."""
+        inside, size = self.inside(kind), kind.dtype.bitwidth // 8
+        wide, name = ir.VectorType(INDEX, self.lanes), f"{'f' if isinstance(kind.dtype, types.Float) else 'i'}{8 * size}"
+        base = self.splat(self.builder.ptrtoint(self.address(kind, array, start), INDEX))
+        ahead = self.builder.mul(self.builder.sext(spots, wide), ir.Constant(wide, [size] * self.lanes))
+        places = self.builder.inttoptr(self.builder.add(base, ahead), ir.VectorType(inside.element.as_pointer(), self.lanes))
+        mask = ir.Constant(ir.VectorType(ir.IntType(1), self.lanes), [1] * self.lanes)
+        shape = ir.FunctionType(inside, [places.type, SHORT, mask.type, inside])
+        called = f"llvm.masked.gather.v{self.lanes}{name}.v{self.lanes}p0{name}"
+        function = cgutils.get_or_insert_function(self.builder.module, shape, called)
+        return self.builder.call(function, [places, SHORT(size), mask, ir.Constant(inside, None)])
+
     def store_first(self, count: Any, value: Any, kind: Any, array: Any, index: Any) -> None:
         """The first `count` lanes of floats of the array's own type."""
         pointer, mask = self.place(kind, array, index), self.lane_is("<", count)
