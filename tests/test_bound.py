@@ -309,6 +309,27 @@ def test_what_little_transposed_problems_take_is_counted(x, w, stride, limit):
     assert limit is None or promised <= limit
 
 
+@pytest.mark.parametrize("limit", [None, 1 << 22, 1 << 20, 1 << 18])
+@pytest.mark.parametrize("method", ["direct", "indirect", "gemm", "shift_add"])
+@pytest.mark.parametrize(
+    "x, w, groups",
+    [((2, 4, 10, 10, 10), (4, 4, 3, 3, 3), 1), ((1, 16, 132, 132), (16, 16, 3, 3), 1), ((1, 1, 300, 300), (1, 1, 3, 3), 1),
+     ((1, 16, 200, 100), (16, 1, 3, 3), 16)],
+)  # fmt: skip
+def test_what_classes_take_one_after_the_other_is_counted(x, w, groups, method, limit):
+    """Samples that lie apart are not bound to their shapes; the results of a class wait to be put among the others."""
+    x, w = np.ones((*x[:-1], 2 * x[-1]), "float32")[..., ::2], np.ones(w, "float32")
+    try:
+        held, promised = held_and_promised(1, x, w, stride=2, groups=groups, max_memory=limit, method=method)
+    except sash.errors.ArgumentError:  # not every method can, nor in little memory
+        return
+    except sash.errors.MemoryLimit:
+        assert limit
+        return
+    assert held <= promised + 1024
+    assert promised <= (limit or promised)
+
+
 @pytest.mark.parametrize("limit", [None, 1 << 19, 1 << 17])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_a_channel_takes_is_counted(threads, limit):

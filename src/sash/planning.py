@@ -23,6 +23,9 @@ APART = 2
 CLASS = 1 << 12
 """Bytes that Python holds for the kernel of a class, beside its taps."""
 
+CALLS = 1 << 14
+"""Bytes that Python holds while a class is made by itself."""
+
 NEAR = 4.0
 """A method that is predicted to take at most so many times the best prediction may be the fastest all the same."""
 
@@ -99,14 +102,14 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
 
 def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, workers: int) -> Candidate:
     """A transposed problem, one class of its outputs after the other."""
-    asked = [_ask(method, part, here, limit, workers) for _, part in problem.phases() if part is not None]
+    asked = [_ask(method, part, here, beside(limit), workers) for _, part in problem.phases() if part is not None]
     unable = next((c for c in asked if c.cost is None), None)
     if unable:
         return unable
-    seconds, scratch = sum([c.seconds for c in asked]), max([c.scratch for c in asked], default=0)
+    seconds, scratch = sum([c.seconds for c in asked]), max([c.scratch + CALLS for c in asked], default=0)
     crew, refusal = max([c.workers for c in asked], default=1), next((c.refusal for c in asked if c.refusal), "")
     if method.NAME == direct.NAME and little.serves(problem, limit):
-        seconds, crew, scratch, refusal = here.seconds(little.work(problem, here)), 1, max(scratch, little.room(problem)), ""
+        seconds, crew, scratch = here.seconds(little.work(problem, here)), 1, max(scratch, little.room(problem))
     elif method.NAME == direct.NAME:  # blocks of all classes are shared, and what is woven is held (see `bound`)
         work: dict[str, float] = {"direct.block": 0}
         for cost in [c.cost for c in asked if c.cost]:
@@ -115,7 +118,7 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
         way = together(problem, limit, here.cores)
         held, kernels = way.held * problem.itemsize, problem.taps * problem.outputs * problem.itemsize * 2 + len(asked) * CLASS
         if way.crossed:
-            scratch, refusal, work = 0, "", crossing(problem, way, here)
+            work = crossing(problem, way, here)
         else:
             blocks = problem.results // max(prod(way.tile) * problem.outputs * problem.out[-1], 1)
             work["direct.block"] += blocks * len(problem.axes[-1].phases())
@@ -131,6 +134,11 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
         seconds += problem.results * APART * here.rates["copy.sample"]
     whole = (problem.batch, *problem.out)
     return Candidate(method.NAME, seconds, scratch, crew, refusal, Cost({}, scratch, 0, whole, f"{len(asked)} phases"))
+
+
+def beside(limit: float) -> float:
+    """What is left of this memory for a class of a transposed problem."""
+    return max(limit - CALLS, 1)
 
 
 def _over(scratch: int, limit: float) -> str:

@@ -53,6 +53,8 @@ class Problem(NamedTuple):
     """The 1-D kernels of all products are the same turned round, each about a tap in its middle."""
     bytewise: bool = False
     """x and w are uint8 and every difference weighs 1."""
+    woven: bool = False
+    """A class of the outputs of a transposed problem: results of a row stand apart in memory."""
 
     @property
     def taps(self) -> int:
@@ -183,7 +185,7 @@ def _phases(problem: Problem) -> list[tuple[tuple[Phase, ...], Problem | None]]:
     found: list[tuple[tuple[Phase, ...], Problem | None]] = []
     for phases in product(*[a.phases() for a in problem.axes]):
         axes = tuple([p.axis for p in phases if p.axis is not None])
-        found.append((phases, problem._replace(axes=axes) if len(axes) == len(phases) else None))
+        found.append((phases, problem._replace(axes=axes, woven=phases[-1].step > 1) if len(axes) == len(phases) else None))
     return found
 
 

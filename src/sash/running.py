@@ -14,8 +14,8 @@ from sash.arrays.numpy_ import Array, cut
 from sash.arrays.weights import Weights
 from sash.bound import bind
 from sash.errors import ArgumentError, MemoryLimit, unknown
-from sash.methods import CHOICES, names
-from sash.planning import choose
+from sash.methods import CHOICES, little, names
+from sash.planning import beside, choose
 from sash.plans import Plan
 from sash.problem import Problem
 from sash.race import race
@@ -64,10 +64,8 @@ def _lie_well(problem: Problem, x: Array, y: Array, weights: Weights) -> bool:
     """Whether a problem that is bound finds its operands as it was bound to them."""
     if not isinstance(x, np.ndarray) or not x.flags.c_contiguous or not y.flags.c_contiguous:
         return False
-    if (
-        problem.upsampled and not problem.finite and not np.isfinite(weights.dense).all()
-    ):  # zeros stand between samples, and infinite times 0 is NaN
-        return False
+    if little.takes(problem) and problem.upsampled and not problem.finite and not np.isfinite(weights.dense).all():
+        return False  # zeros stand between samples, and infinite times 0 is NaN
     return x.flags.aligned and y.flags.aligned and x.dtype == problem.source and y.dtype == problem.result
 
 
@@ -103,6 +101,7 @@ def _fill(plan: Plan, x: Array, weights: Weights, y: Array, cval: float, max_mem
     for phases, part in problem.phases():
         block = cut(y, [slice(p.first, None, p.step) for p in phases])
         if part is not None:
-            execute(choose(part, plan.method, max_memory, workers()), x, weights.phase(phases), block, cval)
+            limit = None if max_memory is None else int(beside(max_memory))
+            execute(choose(part, plan.method, limit, workers()), x, weights.phase(phases), block, cval)
         else:
             block[...] = 0 if weights.bias is None else weights.bias.reshape(-1, *[1] * len(phases))

@@ -76,6 +76,8 @@ def refuses(problem: Problem) -> str:
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
+    if problem.woven:  # results wait beside what is read
+        limit = limit / (1 + problem.results / max(problem.samples, 1))
     item, source = problem.itemsize, _bytes(problem.source)
     # A strided block is dealt out once and read once: calls cost more than leaving the second-level cache, and what no
     # tap reads takes no room there.
@@ -129,7 +131,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
     rows = prod(tile[: last + 1]) * 16
     scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
-    if not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
+    if problem.woven or not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
         scratch += prod(tile) * problem.outputs * item
     # Sums of what registers hold wait for nobody: each of two threads made 48 of the 50 thousand million terms a second of one.
     busy = work.get(f"direct.bank.product.{problem.dtype}", 0) * machine.rates.get(f"direct.bank.product.{problem.dtype}", 0)
@@ -228,8 +230,7 @@ def _light(problem: Problem) -> bool:
 
 def _alone(problem: Problem, tile: tuple[int, ...]) -> bool:
     """One block is all: a copy of what it reads fits the memory and takes less time than more blocks."""
-    size = problem.samples + problem.results
-    return size < SMALL or (_light(problem) and problem.count(tile) <= 1)
+    return _light(problem) and problem.count(tile) <= 1
 
 
 def _filled(problem: Problem, tile: tuple[int, ...], side: int) -> tuple[int, ...]:

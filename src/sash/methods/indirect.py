@@ -87,7 +87,7 @@ def _block(problem: Problem, positions: int) -> tuple[int, ...]:
 
 def _scratch(problem: Problem, tile: tuple[int, ...]) -> int:
     reads, made = problem.reads(tile), prod(tile)
-    wide = buffers(*_strips(problem), problem.elementwise) * padded(problem) + problem.outputs
+    wide = buffers(*_strips(problem), problem.elementwise) * padded(problem) + problem.outputs * (1 + problem.woven)
     return (2 * reads + made * wide) * problem.itemsize + made * 40
 
 

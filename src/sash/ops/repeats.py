@@ -32,12 +32,14 @@ class Again(NamedTuple):
     bound: Bound
     lay: Layout
     transposed: bool
+    spread: bool
+    """Zeros stand between samples."""
     laid: Array | None = None
     """Which weight stands where in what the kernel reads, if that is one array and little."""
 
     def takes(self, weight: Array) -> bool:
-        """Whether these values are what it was settled for: zeros stand between samples, and infinite times 0 is NaN."""
-        return not self.transposed or finite(weight)
+        """Whether these values are what it was settled for: infinite times the 0 between samples is NaN."""
+        return not self.spread or finite(weight)
 
     def made(self, x: Array, weight: Array, bias: Any) -> Array:
         """The result; `weight` of the verb."""
@@ -88,7 +90,7 @@ def again(
     found = [bind(problem._replace(finite=f), settings.method, settings.max_memory, crew) for f in (True, False)]
     if not found[0] or None in found:
         return None
-    ready = Again(found[0], lay, transposed)
+    ready = Again(found[0], lay, transposed, problem.upsampled and little.takes(problem))
     return ready._replace(laid=_laid(ready, weight, problem)) if little.takes(problem) and prod(weight) <= FEW else ready
 
 
