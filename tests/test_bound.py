@@ -283,17 +283,28 @@ def test_most_channels_are_made_one_by_one(bound, monkeypatch):
     assert len({told[0] for told in made}) >= 10
 
 
-def held_and_promised(threads, x, w, **settings):
-    """Bytes beside the result, of `conv_transpose` called again, and of its plan; NumPy tells tracemalloc of its arrays."""
+def held_and_promised(threads, x, w, verb="conv_transpose", **settings):
+    """Bytes beside the result, of a verb called again, and of its plan; NumPy tells tracemalloc of its arrays."""
     with sash.threads(threads):
-        y = sash.conv_transpose(x, w, **settings)
+        y = getattr(sash, verb)(x, w, **settings)
         tracemalloc.start()
         try:
-            sash.conv_transpose(x, w, **settings)
+            getattr(sash, verb)(x, w, **settings)
             held = tracemalloc.get_traced_memory()[1] - y.nbytes
         finally:
             tracemalloc.stop()
-        return held, sash.plan("conv_transpose", x.shape, w.shape, **settings).scratch
+        return held, sash.plan(verb, x.shape, w.shape, **settings).scratch
+
+
+@pytest.mark.parametrize("limit", [None, 1 << 20, 1 << 18])
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("x, w", [((4, 16, 14, 14), (32, 16, 3, 3)), ((1, 4, 20, 20, 20), (8, 4, 3, 3, 3)), ((1, 8, 9, 500), (8, 8, 3, 3))])
+def test_what_joined_rows_take_is_counted(x, w, padding, limit):
+    """Rows of 14 with what lies between them wait to be drawn out."""
+    x, w = np.ones(x, "float32"), np.ones(w, "float32")
+    held, promised = held_and_promised(1, x, w, "conv", padding=padding, max_memory=limit, method="direct")
+    assert held <= promised + 8192
+    assert promised <= (limit or promised)
 
 
 @pytest.mark.parametrize(

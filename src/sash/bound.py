@@ -21,7 +21,7 @@ from sash.crew import share
 from sash.machine import by_rates, machine
 from sash.methods import CHOICES, borders, channels, direct, fused, little, separable
 from sash.methods.little import Call, Windows
-from sash.methods.offsets import STRIP, Kernel, last_axis, settled_sum, shares_rows, shares_samples, tabulated
+from sash.methods.offsets import Kernel, joins, last_axis, settled_rows, shares_samples
 from sash.methods.phases import offsets
 from sash.methods.transposed import Together, cross, together
 from sash.planning import choose
@@ -120,7 +120,7 @@ def windows(problem: Problem, method: str) -> Windows | None:
     """Where the windows of a little problem lie; None where it is not bound."""
     if not little.takes(problem) or problem.results * problem.taps > FEW or bind(problem, method, None, 1) is None:
         return None
-    return little.windows(problem, False)
+    return little.windows(problem)
 
 
 def _block(problem: Problem, box: Box, way: Way) -> Call | None:
@@ -229,8 +229,6 @@ def _piece(problem: Problem, box: Box, goals: tuple[int, ...], goal: int, way: W
 
 def _made(part: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Made | None:
     """A kernel or two for flat x, whose samples lie `steps` apart from `first` on, and flat y, the same with `goals`."""
-    from sash.kernels.cpu import bank
-
     last, floats = last_axis(part.axes), part.dtype != "int64"
     if floats and borders.suits(part.axes) and channels.apart(part):
         slide = channels.settled(part, steps, first, goals, goal)
@@ -245,14 +243,13 @@ def _made(part: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, .
         shape, lies = cut, steps
         first += sum([a.start * step for a, step in zip(part.axes, steps[2:], strict=True)])
     elif floats and part.axes[last].stride in borders.STRIDES:
-        enter, shape, lies = borders.settled(part.axes, (part.batch, part.inputs), part.dtype, steps, first)
+        pitch = part.axes[last].stop - part.axes[last].start
+        apart = last > 0 and shares_samples(part) and joins(part, part.out[last - 1], part.out[last], pitch)
+        enter, shape, lies = borders.settled(part.axes, (part.batch, part.inputs), part.dtype, steps, first, apart)
         first = 0
     else:
         return None
-    rows = shares_rows(part.axes) and last == last_axis(part.axes) and part.out[last] >= STRIP
-    shares = floats and rows and not shares_samples(part)
-    t = tabulated(part.axes, part.groups, shares, shape, lies, out, goals, last)
-    made = settled_sum(part, t._replace(at=t.at + first, to=t.to + goal), shares_samples(part) and t.n >= bank.NARROW)
+    made = settled_rows(part, part.axes, shape, lies, out, goals, last, first, goal)
     if in_place:
         return lambda x, kernel, y, cval: made(x, kernel, y)
     return lambda x, kernel, y, cval: made(enter(x, cval), kernel, y)

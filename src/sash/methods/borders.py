@@ -51,16 +51,16 @@ def tile(x: Array, axes: tuple[Axis, ...], dtype: str, cval: float) -> Array:
 
 @lru_cache(maxsize=256)
 def settled(
-    axes: tuple[Axis, ...], images: tuple[int, ...], dtype: str, steps: tuple[int, ...], first: int
+    axes: tuple[Axis, ...], images: tuple[int, ...], dtype: str, steps: tuple[int, ...], first: int, apart: bool = False
 ) -> tuple[Callable[[Array, Any], Array], tuple[int, ...], tuple[int, ...]]:
     """`tile` with everything settled but its operands: tile(x, cval), flat, and the shape and the steps that lie in it.
 
-    x is flat; so many images and channels lie `steps` apart in it, from `first` on.
+    x is flat; so many images and channels lie `steps` apart in it, from `first` on.  `apart`: channels lie one after the other.
     """
     from sash.kernels.cpu.border import bordered, lanes
     from sash.kernels.cpu.simd import sized
 
-    f, stride, kind = frame(axes, images, steps), axes[-1].stride, np.dtype(dtype)
+    f, stride, kind = frame(axes, images, steps, apart), axes[-1].stride, np.dtype(dtype)
     where = (f.at + first, f.row, f.to, *f.told[1:])
     enter, size = sized(bordered, lanes(kind.itemsize, f.lead, f.n, stride), (0,) * stride), prod(f.laid)
 
@@ -100,7 +100,7 @@ class Frame(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ...]) -> Frame:
+def frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ...], apart: bool = False) -> Frame:
     from sash.kernels.cpu.border import PAST
 
     *leading, last = axes
@@ -121,6 +121,8 @@ def frame(axes: tuple[Axis, ...], images: tuple[int, ...], steps: tuple[int, ...
     length = last.stop - last.start
     parts = (last.stride, -(-length // last.stride)) if last.stride > 1 else (length,)
     places, each = [a.stop - a.start for a in leading], prod(parts)
-    to = offsets([(images[0], prod(places) * images[1] * each), (images[1], each)])
-    at, down = offsets(list(zip(images, steps, strict=False))) + first * steps[-1], np.arange(len(row)) * images[1] * each
-    return Frame((images[0], *places, images[1], *parts), len(places) + 1, at, row, to, down, ring, lead, n)
+    down, beside = (each, len(row) * each) if apart else (images[1] * each, each)
+    to = offsets([(images[0], len(row) * images[1] * each), (images[1], beside)])
+    at = offsets(list(zip(images, steps, strict=False))) + first * steps[-1]
+    laid, channels = ((*images, *places, *parts), 1) if apart else ((images[0], *places, images[1], *parts), len(places) + 1)
+    return Frame(laid, channels, at, row, to, np.arange(len(row)) * down, ring, lead, n)

@@ -19,7 +19,7 @@ from sash.arrays.weights import Weights
 from sash.machine import Machine
 from sash.methods import borders, channels
 from sash.methods.method import GATED, ON_CPU, Cost
-from sash.methods.offsets import STRIP, Kernel, banks, last_axis, plain, shares_rows, shares_samples, slide
+from sash.methods.offsets import STRIP, Kernel, banks, joins, last_axis, plain, shares_rows, shares_samples, slide
 from sash.methods.phases import apart, used
 from sash.problem import Box, Problem
 
@@ -76,8 +76,8 @@ def refuses(problem: Problem) -> str:
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
-    if problem.woven:  # results wait beside what is read
-        limit = limit / (1 + problem.results / max(problem.samples, 1))
+    if problem.woven or _joined(problem, (problem.batch, *problem.out), machine):  # results wait beside what is read
+        limit = limit / (1 + 2 * problem.results / max(problem.samples, 1))
     item, source = problem.itemsize, _bytes(problem.source)
     # A strided block is dealt out once and read once: calls cost more than leaving the second-level cache, and what no
     # tap reads takes no room there.
@@ -131,6 +131,8 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
     rows = prod(tile[: last + 1]) * 16
     scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
+    if joined := _joined(problem, tile, machine):
+        scratch += prod(tile[:-2]) * problem.outputs * (joined + tile[-1] + problem.axes[-1].reach) * item
     if problem.woven or not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
         scratch += prod(tile) * problem.outputs * item
     # Sums of what registers hold wait for nobody: each of two threads made 48 of the 50 thousand million terms a second of one.
@@ -155,13 +157,25 @@ def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine
     lanes, side = machine.vector // problem.itemsize, machine.side
     if shares_samples(problem) and row >= NARROW:
         each, filled = min(problem.outputs // problem.groups, MANY), min(lanes, 1 << row.bit_length() - 1)
-        made = lines * _whole(row, filled) * (lanes // filled) * each // (each - 1)
+        joined = _joined(problem, counts, machine)
+        made = lines // counts[last] * joined if joined else lines * _whole(row, filled) * (lanes // filled)
+        made = made * each // (each - 1)
         return {"bank": made if problem.axes[last].stride == 1 else made * DEALT // 10}
     shared = problem.dtype != "int64" and shares_rows(problem.axes) and counts[last + 1] >= STRIP
     if shared and counts[last] >= side and row >= side * lanes and problem.axes[last - 1].size >= side - 1:
         return {"rows": lines // counts[last] * _whole(counts[last], side) * _whole(row, side * lanes)}
     left = row % (side * lanes)
     return {"taps": lines * (row - left), "apart": _whole(lines, side) * _whole(left, lanes)}
+
+
+def _joined(problem: Problem, counts: tuple[int, ...], machine: Machine) -> int:
+    """Lanes of all vectors of an output's rows in a plane of a block, where they are made as one (see `joins`); else 0."""
+    *_, rows, n = counts
+    across, lanes = problem.axes[-1], machine.vector // problem.itemsize
+    pitch = across.n if problem.straight and all([a.plain for a in problem.axes]) else n - 1 + across.reach
+    if len(counts) < 3 or not shares_samples(problem) or not joins(problem, rows, n, pitch, lanes):
+        return 0
+    return _whole((rows - 1) * pitch + n, lanes)
 
 
 def _stored(problem: Problem) -> str:

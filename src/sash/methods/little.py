@@ -20,7 +20,7 @@ from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.machine import Machine
 from sash.methods import direct
-from sash.methods.offsets import STRIP, Kernel, last_axis, plain, settled_sum, shares_rows, shares_samples, tabulated
+from sash.methods.offsets import Kernel, last_axis, plain, settled_rows, shares_samples, tabulated
 from sash.methods.phases import offsets, phases
 from sash.problem import Problem
 
@@ -84,7 +84,7 @@ def _spread(problem: Problem) -> int:
 
 
 def _banked(problem: Problem) -> bool:
-    return shares_samples(problem) and problem.axes[last_axis(problem.axes)].out >= direct.NARROW
+    return shares_samples(problem) and prod(problem.out[last_axis(problem.axes) :]) >= direct.NARROW
 
 
 def _parts(problem: Problem) -> bool:
@@ -93,25 +93,23 @@ def _parts(problem: Problem) -> bool:
     return _banked(problem) and last == len(problem.axes) - 1 and any([a.upsample > 1 for a in problem.axes[:last]])
 
 
-def windows(problem: Problem, share: bool) -> Windows:
+def windows(problem: Problem) -> Windows:
     """Where the windows of a problem that `takes` lie."""
-    # Samples that stand apart are written so: a few more terms, and one kernel instead of one for each phase.
     last, out = last_axis(problem.axes), (problem.batch, problem.outputs, *problem.out)
     enter, shape, strides = _entrance(problem, last)
-    axes = tuple([a._replace(upsample=1) for a in problem.axes])
-    return Windows(enter, tabulated(axes, problem.groups, share, shape, strides, out, packed(out, 1)))
+    return Windows(enter, tabulated(problem.axes, problem.groups, False, shape, strides, out, packed(out, 1)))
 
 
 def bound(problem: Problem) -> tuple[Call, Callable[[Weights], Kernel]]:
     """How a problem that `takes` is made, and what its kernel reads of the weights."""
+    # Samples that stand apart are written so: a few more terms, and one kernel instead of one for each phase.
     if _parts(problem):
         enter, made, prepared = _by_classes(problem)
     else:
-        banked, row = _banked(problem), problem.axes[last_axis(problem.axes)]
-        share = problem.dtype != "int64" and shares_rows(problem.axes) and row.out >= STRIP and not banked
-        enter, t = windows(problem, share)
-        made = settled_sum(problem, t, banked)
-        prepared = partial(direct.prepare, cost=None) if banked else plain
+        last, out = last_axis(problem.axes), (problem.batch, problem.outputs, *problem.out)
+        enter, shape, lies = _entrance(problem, last)
+        made = settled_rows(problem, tuple([a._replace(upsample=1) for a in problem.axes]), shape, lies, out, packed(out, 1), last)
+        prepared = partial(direct.prepare, cost=None) if _banked(problem) else plain
 
     def call(x: Array, kernel: Kernel, y: Array, cval: Any, bias: Array | None) -> None:
         made(enter(x, cval), kernel, y.reshape(-1))

@@ -23,6 +23,12 @@ from sash.problem import REDUCTIONS, Problem
 STRIP = 32
 """Blocks at the two ends of a row are at least this long: shorter ones waste the SIMD lanes."""
 
+JOINED = 4
+"""Outputs of rows that are joined, at least."""
+
+DRAWN = 24
+"""Vectors of terms that take as long as drawing a row out of joined ones."""
+
 COUPLED = REDUCTIONS.index("absolute") + 2
 """Absolute differences that all weigh 1, of which `pairs` is asked."""
 
@@ -130,6 +136,52 @@ def settled_sum(problem: Problem, t: Tables, banked: bool) -> Callable[[Array, K
         ready[plain](x, w, (one if op else w) if v is None else v.reshape(-1), y)
 
     return total
+
+
+def settled_rows(
+    problem: Problem, axes: tuple[Axis, ...], shape: tuple[int, ...], lies: tuple[int, ...], out: tuple[int, ...], goals: tuple[int, ...],
+    last: int, first: int = 0, goal: int = 0,
+) -> Callable[[Array, Kernel, Array], None]:  # fmt: skip
+    """`settled_sum` where x lies as told from `first` on, and y from `goal` on; rows along `last`, joined where that is faster."""
+    from sash.kernels.cpu import bank
+    from sash.kernels.cpu.simd import sized
+
+    shares, n, rows, pitch = shares_samples(problem), prod(out[last + 2 :]), out[last + 1], lies[last + 1]
+    item = np.dtype(problem.dtype).itemsize
+    if not (shares and last and last == len(axes) - 1 and joins(problem._replace(axes=axes), rows, n, pitch)):
+        rows_too = problem.dtype != "int64" and not shares and shares_rows(axes) and last == last_axis(axes) and n >= STRIP
+        t = tabulated(axes, problem.groups, rows_too, shape, lies, out, goals, last)
+        return settled_sum(problem, t._replace(at=t.at + first, to=t.to + goal), shares and n >= bank.NARROW)
+    joined = (*out[: last + 1], 1, (rows - 1) * pitch + n)
+    if pitch == n == goals[last + 1]:  # nothing lies between them
+        t = tabulated(axes, problem.groups, False, shape, lies, joined, goals, last)
+        return settled_sum(problem, t._replace(at=t.at + first, to=t.to + goal), True)
+    room = (*out[: last + 2], pitch)
+    t = tabulated(axes, problem.groups, False, shape, lies, joined, packed(room, 1), last)
+    made, draw = settled_sum(problem, t._replace(at=t.at + first), True), sized(bank.drawn, bank.lanes(n, item))
+    at, to = np.arange(prod(room[:-1])) * pitch, offsets(list(zip(out[:-1], goals[:-1], strict=True))) + goal
+
+    def total(x: Array, kernel: Kernel, y: Array) -> None:
+        held = np.empty(len(at) * pitch, y.dtype)
+        made(x, kernel, held)
+        draw(held, at, y, to, n)
+
+    return total
+
+
+def joins(problem: Problem, rows: int, n: int, pitch: int, lanes: int = 0) -> bool:
+    """Rows of n outputs, `pitch` samples apart, are made as one, with what lies between: of fewer vectors (14: 7 of 8 lanes filled,
+    not 7 of 16), if they outweigh drawing the rows out of it."""
+    axes, taps = problem.axes, problem.taps
+    if len(axes) < 2 or rows < 2 or n < JOINED or not all([a.stride == a.upsample == 1 for a in axes[-2:]]):
+        return False
+    if not lanes:
+        from sash.kernels.cpu.simd import block
+
+        lanes = len(block(problem.itemsize).lanes)
+    whole = (rows - 1) * pitch + n
+    apart, joined = [-(-m // min(lanes, 1 << m.bit_length() - 1)) for m in (n, whole)]
+    return (rows * apart - joined) * taps > DRAWN * rows * (pitch > n) and 9 * joined < 8 * rows * apart
 
 
 class _How(NamedTuple):

@@ -4,7 +4,7 @@ x (X,) and y (Y,) flat   w (B, T, R): R outputs of each of B blocks   at, to (P,
 y[to[p] + goal[b] + r pitch + j] = sum_t w[b,t,r] x[at[p] + base[b] + off[t] + j]   for 0 <= j < n, NARROW at least
 cuts (2, K + 1): rows cuts[0, k] to cuts[0, k + 1] are made of the taps cuts[1, k] to cuts[1, k + 1]; flat
 A register block is R outputs of C vectors, which need not lie in one row: no lane is idle but at a row's end.  One
-accumulator per output and taps in ascending order: the same bits as taps.   Imports: simd, terms.
+accumulator per output and taps in ascending order: the same bits as taps.   Imports: moves, simd, terms, weave.
 """
 
 from __future__ import annotations
@@ -20,14 +20,20 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import simd
-from .simd import INDEX, SHORT, Emit, repeat, sized, stay_whole, zeros
+from .moves import carry_lines
+from .simd import INDEX, SHORT, Emit, least, repeat, sized, stay_whole, zeros
 from .terms import Totals
+from .weave import knit
 
 COLUMNS = {4: {8: 3, 6: 4, 4: 6, 3: 7, 2: 8}, 3: {6: 2, 4: 2, 3: 3, 2: 4}}
 """C for each R: as many accumulators as leave room for C vectors and a factor, for either side of `simd.block`."""
 
 NARROW = 4
 """Outputs of a row at least: shorter rows are left to taps, a vector with idle lanes each."""
+
+
+PACKED, MANY = 8, 1 << 13
+"""Taps that are laid out at a time, of so many weights at least (64 x 576: 50 us by NumPy, 11 by shuffles)."""
 
 
 class Form(NamedTuple):
@@ -58,9 +64,25 @@ def heads(outputs: int, groups: int, itemsize: int) -> Any:
     return np.add.outer(np.arange(groups) * each, form(each, itemsize).first).reshape(-1)
 
 
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+def turned(w: Any, first: Any, T: int, y: Any, lanes: Any, rows: Any) -> None:
+    """Block b of y (B, T, R): the R rows of T weights at w[first[b]:], tap by tap."""
+    stay_whole()
+    L, R = len(lanes), len(rows)
+    for b in range(len(first)):
+        for t in range(0, T, L):
+            j = least(t, T - L)
+            knit(w, first[b] + j, T, y, (b * T + j) * R, lanes, rows)
+
+
 def pack(w: Any, groups: int) -> Any:
     """(O, T) to (B, T, R): the weights of each block's outputs side by side, tap by tap."""
-    rows, first = len(form(len(w) // groups, w.itemsize).rows), heads(len(w), groups, w.itemsize)
+    shape, first = form(len(w) // groups, w.itemsize), heads(len(w), groups, w.itemsize)
+    rows, lanes = len(shape.rows), (0,) * PACKED
+    if w.size >= MANY and w.shape[1] >= PACKED:
+        found = np.empty((len(first), w.shape[1], rows), w.dtype)
+        sized(turned, lanes, shape.rows)(w.reshape(-1), first * w.shape[1], w.shape[1], found.reshape(-1))
+        return found
     if len(first) * rows == len(w):
         return np.ascontiguousarray(w.reshape(len(first), rows, -1).swapaxes(1, 2))
     return np.ascontiguousarray(w[np.add.outer(first, np.arange(rows))].swapaxes(1, 2))
@@ -177,6 +199,13 @@ def blocks(
                 ask(y, target, goal[b], pitch, rows)
                 acc = fan(zeros(w, lanes, cols, rows), x, source, base[b], off, cuts[K + k], cuts[K + k + 1], w, b * T * R)
                 put_apart(y, target, goal[b], pitch, acc)
+
+
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+def drawn(t: Any, at: Any, y: Any, to: Any, n: int, lanes: Any) -> None:
+    """Rows of n elements, at t[at[r]:], to y[to[r]:]."""
+    stay_whole()
+    carry_lines(t, 0, at, y, to, n, lanes)
 
 
 def settled(itemsize: int, outputs: int, tables: tuple[Any, ...], pitch: int, n: int, cuts: Any = None) -> Callable[[Any, Any, Any], None]:
