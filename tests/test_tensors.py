@@ -262,3 +262,22 @@ def test_depth_equals_the_definition(method, device):
         told = {name: value for name, value in case.settings.items() if name != "spacing"}
         again = sash.conv2_5d(x, planes, weight, bias, method=method, **told)
         assert torch.equal(found, again), case
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_operands_that_are_missing_are_named(watched):
+    x, w, deep = torch.rand(1, 4, 8, 8, requires_grad=watched), torch.rand(3, 8, 4, 3, 3), torch.rand(1, 8, 8) + 1
+    for call, name in (
+        (lambda: sash.conv(x, None), "weight"),
+        (lambda: sash.conv_transpose(x, None), "weight"),
+        (lambda: sash.conv2_5d(x, deep, None, focal=1.0), "weight"),
+        (lambda: sash.conv2_5d(x, None, w, focal=1.0), "depth"),
+    ):
+        with pytest.raises(sash.errors.KindError, match=f"{name} is None"):
+            call()
+
+
+def test_a_focal_length_may_be_a_parameter():
+    x, w, deep = torch.rand(1, 4, 8, 8), torch.rand(3, 8, 4, 3, 3), torch.rand(1, 8, 8) + 1
+    wanted = sash.conv2_5d(x, deep, w, focal=500.0)
+    assert torch.equal(sash.conv2_5d(x, deep, w, focal=torch.nn.Parameter(torch.tensor(500.0))), wanted)

@@ -3,7 +3,7 @@
     x (N, C, *S)   y (N, O, *out), both contiguous   kernel: as `direct` prepares it
 Between two kernels a thread holds Python's lock, and others wait for it: bound, a block takes a tenth of the time there that
 it takes otherwise (3 -> 16 channels of 224², two threads: 0.93 ms, then 0.62).  The sums and their order are those of
-`direct`.   Imports: little, planning, tiles, methods, kernels, arrays.
+`direct`.   Imports: planning, crew, machine, methods, kernels, arrays.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TABLES = 1 << 15
 """Entries of all tables of a problem, at most: rows of its blocks."""
 
 
-FEW = 1 << 20
+WINDOWS = 1 << 20
 """Terms of a little problem whose windows are asked for, at most."""
 
 MANY = 64
@@ -66,17 +66,15 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
         return passes(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers)
     if not sums or plan.method != direct.NAME:
         return None
-    if little.takes(problem) and plan.boxes:
-        return None
     limit = float("inf") if max_memory is None else max_memory
-    way = together(problem, limit, machine().cores) if problem.upsampled and not little.serves(problem, limit) else None
+    way = together(problem, limit, machine().cores) if problem.upsampled and not little.spreads(problem, limit) else None
     return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, way)
 
 
 @by_rates(256)
 def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together | None) -> Bound | None:
     """The same for these blocks, whatever it was that chose them; a transposed problem that is not little has a `way` of its own."""
-    if little.takes(problem) and way is None:
+    if little.takes(problem) and way is None and boxes == (problem.whole,):
         return Bound(*little.bound(problem))
     if not readable(np.dtype(problem.source), problem.dtype) or sum([prod([p - o for o, p in box[:-1]]) for box in boxes]) > TABLES:
         return None
@@ -118,7 +116,7 @@ def passes(problem: Problem, boxes: tuple[Box, ...], workers: int) -> Bound | No
 @by_rates(256)
 def windows(problem: Problem, method: str) -> Windows | None:
     """Where the windows of a little problem lie; None where it is not bound."""
-    if not little.takes(problem) or problem.results * problem.taps > FEW or bind(problem, method, None, 1) is None:
+    if not little.takes(problem) or problem.results * problem.taps > WINDOWS or bind(problem, method, None, 1) is None:
         return None
     return little.windows(problem)
 

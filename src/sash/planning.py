@@ -107,8 +107,10 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
     if unable:
         return unable
     seconds, scratch = sum([c.seconds for c in asked]), max([c.scratch + CALLS for c in asked], default=0)
-    crew, refusal = max([c.workers for c in asked], default=1), next((c.refusal for c in asked if c.refusal), "")
-    if method.NAME == direct.NAME and little.serves(problem, limit):
+    crew, refusal = max([c.workers for c in asked], default=1), ""
+    if any([c.refusal for c in asked]):
+        refusal = _over(scratch, limit)
+    if method.NAME == direct.NAME and little.spreads(problem, limit):
         seconds, crew, scratch = here.seconds(little.work(problem, here)), 1, max(scratch, little.room(problem))
     elif method.NAME == direct.NAME:  # blocks of all classes are shared, and what is woven is held (see `bound`)
         work: dict[str, float] = {"direct.block": 0}

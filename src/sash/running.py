@@ -1,6 +1,6 @@
 """The one door: every verb ends here, with a Problem, its operands and the settings.
 
-x (N, C, *S)   weights for w (O, C/G, *K)   y (N, O, *out), written in place       Imports: planning, race, tiles, wisdom.
+x (N, C, *S)   weights for w (O, C/G, *K)   y (N, O, *out), written in place       Imports: bound, planning, methods, race, tiles, wisdom.
 """
 
 from __future__ import annotations
@@ -53,19 +53,20 @@ def run(
 def at_once(problem: Problem, x: Array, weights: Weights, y: Array, cval: float, method: str, max_memory: int | None) -> bool:
     """Write y if the problem is bound to its shapes and its operands lie so; whether that was so."""
     bound = bind(problem, method, max_memory, workers())
-    if bound is None or not _lie_well(problem, x, y, weights):
+    limit = float("inf") if max_memory is None else max_memory
+    if bound is None or not _lie_well(problem, x, y, weights, limit):
         return False
     bias = None if weights.bias is None else weights.bias.reshape(-1, *[1] * len(problem.axes))
     bound.call(x, bound.prepared(weights), y, cval, bias)
     return True
 
 
-def _lie_well(problem: Problem, x: Array, y: Array, weights: Weights) -> bool:
+def _lie_well(problem: Problem, x: Array, y: Array, weights: Weights, limit: float) -> bool:
     """Whether a problem that is bound finds its operands as it was bound to them."""
     if not isinstance(x, np.ndarray) or not x.flags.c_contiguous or not y.flags.c_contiguous:
         return False
-    if little.takes(problem) and problem.upsampled and not problem.finite and not np.isfinite(weights.dense).all():
-        return False  # zeros stand between samples, and infinite times 0 is NaN
+    if not problem.finite and little.spreads(problem, limit) and not np.isfinite(weights.dense).all():
+        return False
     return x.flags.aligned and y.flags.aligned and x.dtype == problem.source and y.dtype == problem.result
 
 

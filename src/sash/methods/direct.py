@@ -3,7 +3,7 @@
     x (N, C, *S)   w (O, C/G, *K)   y (N, O, *out)
 Blocks inside the array are read where they lie; only blocks that touch a boundary are copied, a block each, through
 `Axis.runs`.  Where many channels share what is copied, blocks are bands, copied one by one, that caches hold.
-Imports: arrays, offsets, phases.
+Imports: arrays, borders, channels, offsets, phases.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     if problem.outputs > problem.groups and problem.results * item > 2 * machine.cache:  # as many streams as outputs are written
         work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 16
     blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
-    if alone and binds(problem):
+    if blocks == 1 and binds(problem):
         work["direct.bound"] = 1
     else:
         work["direct.block"] = blocks

@@ -2,7 +2,7 @@
 
     x (N, C, *S)   y (N, O, *out), both contiguous
 The way to the loop takes ten times as long as the loop where arrays are little (16² by 3²: 26 us, and 2 for the kernel).
-What is bound does the same sums in the same order as `direct` does.   Imports: methods, kernels, arrays.
+What is bound does the same sums in the same order as `direct` does.   Imports: direct, offsets, phases, machine, kernels, arrays.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from sash.problem import Problem
 FEW = 1 << 24
 """Terms up to which samples that stand apart are written so, with zeros between them."""
 
-
 Call = Callable[[Array, Kernel, Array, Any, Array | None], None]
 """call(x, kernel, y, cval, bias) writes y."""
 
@@ -49,15 +48,16 @@ def takes(problem: Problem) -> bool:
     return direct.binds(problem) and not apart
 
 
-def serves(problem: Problem, limit: float) -> bool:
-    """A transposed problem is made so within this memory."""
-    return takes(problem) and room(problem) <= limit
+def spreads(problem: Problem, limit: float) -> bool:
+    """A transposed problem is made so within this memory: zeros stand between samples, and infinite weights times 0 are NaN."""
+    return problem.upsampled and takes(problem) and room(problem) <= limit
 
 
 def room(problem: Problem) -> int:
-    """Bytes of a transposed problem's samples with zeros between them, of its tables and weights."""
-    rows = problem.batch * prod(problem.out[:-1])
-    return (_spread(problem) + 2 * problem.taps * problem.outputs) * problem.itemsize + 16 * (rows + problem.taps)
+    """Bytes of a transposed problem's samples with zeros between them, of its tables and weights, and of joined rows (at most)."""
+    rows, last = problem.batch * prod(problem.out[:-1]), problem.axes[-1]
+    joined = 0 if _parts(problem) or not shares_samples(problem) else rows * problem.outputs * (last.stop - last.start)
+    return (_spread(problem) + joined + 2 * problem.taps * problem.outputs) * problem.itemsize + 16 * (rows + problem.taps)
 
 
 def work(problem: Problem, here: Machine) -> dict[str, float]:
@@ -102,10 +102,9 @@ def windows(problem: Problem) -> Windows:
 
 def bound(problem: Problem) -> tuple[Call, Callable[[Weights], Kernel]]:
     """How a problem that `takes` is made, and what its kernel reads of the weights."""
-    # Samples that stand apart are written so: a few more terms, and one kernel instead of one for each phase.
     if _parts(problem):
         enter, made, prepared = _by_classes(problem)
-    else:
+    else:  # samples that stand apart are written so: a few more terms, and one kernel instead of one for each phase
         last, out = last_axis(problem.axes), (problem.batch, problem.outputs, *problem.out)
         enter, shape, lies = _entrance(problem, last)
         made = settled_rows(problem, tuple([a._replace(upsample=1) for a in problem.axes]), shape, lies, out, packed(out, 1), last)

@@ -156,15 +156,16 @@ def settled_rows(
     if pitch == n == goals[last + 1]:  # nothing lies between them
         t = tabulated(axes, problem.groups, False, shape, lies, joined, goals, last)
         return settled_sum(problem, t._replace(at=t.at + first, to=t.to + goal), True)
-    room = (*out[: last + 2], pitch)
-    t = tabulated(axes, problem.groups, False, shape, lies, joined, packed(room, 1), last)
+    images, *beside = packed((out[0], *out[2 : last + 2], pitch), 1)
+    t = tabulated(axes, problem.groups, False, shape, lies, joined, (images, images * out[0], *beside), last)
     made, draw = settled_sum(problem, t._replace(at=t.at + first), True), sized(bank.drawn, bank.lanes(n, item))
-    at, to = np.arange(prod(room[:-1])) * pitch, offsets(list(zip(out[:-1], goals[:-1], strict=True))) + goal
+    to = offsets([(out[0], goals[0]), *zip(out[2:-1], goals[2:-1], strict=True)]) + goal
+    step, size = np.arange(out[1]) * goals[1], out[1] * len(to) * pitch
 
     def total(x: Array, kernel: Kernel, y: Array) -> None:
-        held = np.empty(len(at) * pitch, y.dtype)
+        held = np.empty(size, y.dtype)
         made(x, kernel, held)
-        draw(held, at, y, to, n)
+        draw(held, pitch, y, to, step, n)
 
     return total
 

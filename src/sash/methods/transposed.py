@@ -20,12 +20,16 @@ from sash.arrays.numpy_ import Array, packed
 from sash.axis import Axis
 from sash.machine import Machine
 from sash.methods import borders, channels
+from sash.methods.offsets import joins, shares_samples
 from sash.methods.phases import SHUFFLED, offsets
 from sash.problem import Problem
 
 HELD = 1 << 18
 """Elements that are held while a problem is made class by class: results until they are woven, and samples of one class with
 their border.  Caches hold them."""
+
+WIDE = 64
+"""Bytes of a vector, at most."""
 
 PIECES = 2
 """Blocks of channels for every core: the last to finish has less to do."""
@@ -56,13 +60,20 @@ def together(problem: Problem, limit: float, cores: int) -> Together:
 
     def held(tile: list[int]) -> int:
         reads = [part.reads((*tile, part.out[-1])) // (part.groups if channels.apart(part) else 1) for part in parts]
-        return prod(tile) * problem.outputs * row + max(reads, default=0)
+        joined = max([_joined(part, tile) for part in parts], default=0)
+        return prod(tile) * problem.outputs * (row + joined) + max(reads, default=0)
 
     tile = [problem.batch, *lead]
     while held(tile) > most and max(tile) > 1:
         i = tile.index(max(tile))
         tile[i] = -(-tile[i] // 2)
     return Together(tuple(tile), held(tile), False)
+
+
+def _joined(part: Problem, tile: list[int]) -> int:
+    """Elements of a row of a class that is joined with others, until it is drawn out (see `joins`)."""
+    pitch = part.out[-1] - 1 + part.axes[-1].reach
+    return pitch if len(tile) > 1 and shares_samples(part) and joins(part, tile[-1], part.out[-1], pitch, WIDE // part.itemsize) else 0
 
 
 class Crossed(NamedTuple):

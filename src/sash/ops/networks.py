@@ -64,7 +64,7 @@ def arrays(x: Any, weight: Any, bias: Any, *others: Any) -> list[Any] | None:
     found, grad = list[Any](), torch.is_grad_enabled()
     try:
         for t in (x, weight, bias, *others):
-            if t is None:
+            if t is None and len(found) == 2:  # the bias
                 found.append(None)
             elif (type(t) is not Tensor and type(t) is not Parameter) or not t.is_cpu:
                 return None

@@ -29,7 +29,7 @@ def conv2_5d(
     x: Any, depth: Any, weight: Any, bias: Any, settings: Settings, groups: int, method: str, accuracy: str, max_memory: int | None
 ) -> Tensor:
     """`conv2_5d`."""
-    if (lent := networks.arrays(x, weight, bias, depth)) and type(settings.focal) is not Tensor:
+    if (lent := networks.arrays(x, weight, bias, depth)) and not isinstance(settings.focal, Tensor):
         x_, weight_, bias_, depth_ = lent
         if ready := again(x_, depth_, weight_, groups, settings, method, accuracy, max_memory):
             return torch.from_numpy(ready.made(x_, depth_, weight_, bias_, settings))

@@ -121,6 +121,7 @@ def ratios(focal: Any, count: int, settings: Settings) -> Array:
 
 @lru_cache(maxsize=64)
 def _alike(focal: float, count: int, spacing: float, dilation: int) -> Array:
+    """Kept; nobody writes to it, but a kernel would be compiled anew for an array that is read-only."""
     return np.full(count, pixels(Settings(focal, spacing, 1, 0, dilation, "")) / focal)
 
 

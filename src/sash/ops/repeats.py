@@ -90,7 +90,8 @@ def again(
     found = [bind(problem._replace(finite=f), settings.method, settings.max_memory, crew) for f in (True, False)]
     if not found[0] or None in found:
         return None
-    ready = Again(found[0], lay, transposed, problem.upsampled and little.takes(problem))
+    limit = float("inf") if settings.max_memory is None else settings.max_memory
+    ready = Again(found[0], lay, transposed, little.spreads(problem, limit))
     return ready._replace(laid=_laid(ready, weight, problem)) if little.takes(problem) and prod(weight) <= FEW else ready
 
 

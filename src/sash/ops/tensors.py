@@ -35,11 +35,17 @@ RESULTS = _result_types()
 """(A table, because graphs that are traced know nothing of NumPy's types.)"""
 
 
+OPTIONAL = ("bias", "mask")
+"""Operands that there need not be."""
+
+
 def gathered(**operands: Any) -> list[Any]:
-    """All operands (None stays) as tensors on the device of those that are; refuses two devices."""
+    """All operands (None stays where there may be none) as tensors on the device of those that are; refuses two devices."""
     device: Any = None
     for name, v in operands.items():
         if not isinstance(v, Tensor):
+            if v is None and name not in OPTIONAL:
+                raise KindError(f"{name} is None; give a tensor or an array.")
             continue
         if v.dtype not in torch_.TYPES or v.layout is not torch.strided:
             torch_.check(name, v)

@@ -4,7 +4,8 @@ x (X,) and y (Y,) flat   w (B, T, R): R outputs of each of B blocks   at, to (P,
 y[to[p] + goal[b] + r pitch + j] = sum_t w[b,t,r] x[at[p] + base[b] + off[t] + j]   for 0 <= j < n, NARROW at least
 cuts (2, K + 1): rows cuts[0, k] to cuts[0, k + 1] are made of the taps cuts[1, k] to cuts[1, k + 1]; flat
 A register block is R outputs of C vectors, which need not lie in one row: no lane is idle but at a row's end.  One
-accumulator per output and taps in ascending order: the same bits as taps.   Imports: moves, simd, terms, weave.
+accumulator per output and taps in ascending order: the same bits as taps.  `turned` lays the weights out, and `drawn` takes rows
+out of joined ones.   Imports: moves, simd, terms, weave.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import simd
-from .moves import carry_lines
+from .moves import carry
 from .simd import INDEX, SHORT, Emit, least, repeat, sized, stay_whole, zeros
 from .terms import Totals
 from .weave import knit
@@ -188,24 +189,29 @@ def blocks(
 ) -> None:  # fmt: skip
     """Blocks of vectors, all outputs of each."""
     stay_whole()
-    L, C, R, T, K = len(lanes), len(cols), len(rows), len(off), len(cuts) // 2
+    L, C, R, T, K = len(lanes), len(cols), len(rows), len(off), len(cuts) // 2 - 1
     V = (n + L - 1) // L
-    for k in range(K - 1):
+    for k in range(K):
         end = cuts[k + 1] * V
         for f in range(cuts[k] * V, end, C):
             source = vectors(at, f, end, V, n - L, lanes, cols)
             target = vectors(to, f, end, V, n - L, lanes, cols)
             for b in range(len(base)):
                 ask(y, target, goal[b], pitch, rows)
-                acc = fan(zeros(w, lanes, cols, rows), x, source, base[b], off, cuts[K + k], cuts[K + k + 1], w, b * T * R)
+                acc = fan(zeros(w, lanes, cols, rows), x, source, base[b], off, cuts[K + 1 + k], cuts[K + 2 + k], w, b * T * R)
                 put_apart(y, target, goal[b], pitch, acc)
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
-def drawn(t: Any, at: Any, y: Any, to: Any, n: int, lanes: Any) -> None:
-    """Rows of n elements, at t[at[r]:], to y[to[r]:]."""
+def drawn(t: Any, pitch: int, y: Any, to: Any, step: Any, n: int, lanes: Any) -> None:
+    """Rows of n elements, `pitch` apart in t, to y[step[o] + to[r]:], those of output 0 first."""
     stay_whole()
-    carry_lines(t, 0, at, y, to, n, lanes)
+    L, P = len(lanes), len(to)
+    for o in range(len(step)):
+        for r in range(P):
+            for j in range(0, n, L):
+                i = least(j, n - L)
+                carry(t, (o * P + r) * pitch + i, y, step[o] + to[r] + i, 0, 0, lanes)
 
 
 def settled(itemsize: int, outputs: int, tables: tuple[Any, ...], pitch: int, n: int, cuts: Any = None) -> Callable[[Any, Any, Any], None]:

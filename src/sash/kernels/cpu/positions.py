@@ -3,7 +3,7 @@
 x (N, C, A), y (N, O, P), depth (N, A), flat   read (T, S), centre (S,): samples, -1 outside; S: P and more
 y[n, o, p] = sum over t, c of w[plane(n, t, p), t, c, o] x[n, c, read[t, p]]
 w lies in blocks of W outputs, of one group each: (B, L, T, C / G, W).  One sum per output, t and then c ascending, as in
-`gated`, whose bits these are.   Imports: simd.
+`gated`, whose bits these are.   Imports: simd, terms.
 """
 
 from __future__ import annotations
