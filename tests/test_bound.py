@@ -354,6 +354,24 @@ def test_what_classes_take_one_after_the_other_is_counted(x, w, groups, method, 
     assert promised <= (limit or promised)
 
 
+@pytest.mark.parametrize("boundary", ["wrap", "symmetric", "nearest"])
+@pytest.mark.parametrize("limit", [None, 1 << 20, 1 << 18])
+def test_what_boundaries_fold_back_is_counted(boundary, limit):
+    """The frame of 70² samples in 16 channels takes 313 kB."""
+    x, w = np.ones((1, 4, 33, 33), "float32"), np.ones((4, 16, 3, 3), "float32")
+    settings = {"stride": 2, "padding": 2, "boundary": boundary, "max_memory": limit}
+    if limit == 1 << 18:
+        with pytest.raises(sash.errors.MemoryLimit, match=r"the least that would do is (\d+) bytes .*folds back") as refusal:
+            sash.conv_transpose(x, w, **settings)
+        with pytest.raises(sash.errors.MemoryLimit) as told:
+            sash.plan("conv_transpose", x.shape, w.shape, **settings)
+        assert refusal.value.least == told.value.least > limit
+        settings["max_memory"] = limit = refusal.value.least
+    held, promised = held_and_promised(1, x, w, **settings)
+    assert 300_000 < held <= promised + (1 << 14)  # in so little memory Python holds some tables
+    assert promised <= (limit or promised)
+
+
 @pytest.mark.parametrize("limit", [None, 1 << 19, 1 << 17])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_a_channel_takes_is_counted(threads, limit):

@@ -7,7 +7,8 @@ lands on the extension is folded back to the samples that it repeats.   Imports:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -19,11 +20,12 @@ from sash.arrays.numpy_ import Array, cut, readable, sound
 from sash.arrays.weights import Weights
 from sash.axis import Run
 from sash.crew import share
-from sash.errors import OverflowRisk
+from sash.errors import MemoryLimit, OverflowRisk
 from sash.methods import gated, gather
 from sash.methods.gemm import rows
 from sash.ops.arithmetic import How, carry_out
 from sash.planning import choose
+from sash.plans import size
 from sash.problem import Problem
 from sash.tiles import workers
 
@@ -54,8 +56,9 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
             raise OverflowRisk("sums of what the boundary folds back might not fit int64 for this data; use floats, or smaller numbers.")
     bias, kernel = kernel.bias, Weights(kernel.array, kernel.terms, spread=kernel.spread, gate=kernel.gate)
     f = family(x)
-    frame = f.empty((*x.shape[:2], *problem_x.out), x)
-    carry_out(problem_x, z, kernel, frame, 0, exact, how)
+    with beside(x.itemsize * frame_size(problem), how.max_memory) as left:
+        frame = f.empty((*x.shape[:2], *problem_x.out), x)
+        carry_out(problem_x, z, kernel, frame, 0, exact, how._replace(max_memory=left))
     with np.errstate(all="ignore"):
         folded = fold(problem, frame)
         if bias is not None:
@@ -67,6 +70,28 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
 def back(problem: Problem) -> tuple[Problem, list[tuple[tuple[int, Run], ...]]]:
     """The problem that makes x's side, and what it must fold back of each axis."""
     return problem.adjoint_x(), [a.folds() for a in problem.axes]
+
+
+def frame_size(problem: Problem) -> int:
+    """Elements of what is made before it is folded back; 0 where nothing is."""
+    problem_x, folding = back(problem)
+    return problem.batch * problem.inputs * prod(problem_x.out) if any(folding) else 0
+
+
+@contextmanager
+def beside(held: int, max_memory: int | None) -> Iterator[int | None]:
+    """What is left of the memory beside `held` bytes, 1 at least; a refusal tells of both."""
+    try:
+        yield None if max_memory is None else max(max_memory - held, 1)
+    except MemoryLimit as error:
+        if not held:
+            raise
+        least = error.least + held
+        raise MemoryLimit(
+            f"max_memory={max_memory} bytes is too little: the least that would do is {least} bytes ({size(least)}), {held} of them for "
+            "what the boundary folds back.",
+            least,
+        ) from None
 
 
 def fold(problem: Problem, frame: Any) -> Any:

@@ -6,6 +6,7 @@ Shapes only: the same lowering as the verbs, without the arrays.   Imports: filt
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -19,6 +20,7 @@ from sash.ops import depth as depth_
 from sash.ops import gaussian as gaussian_
 from sash.ops import layout, planes
 from sash.ops import similarity as similarity_
+from sash.ops.adjoint import beside, frame_size
 from sash.ops.filters import Settings, lower, settle_axes
 from sash.ops.integers import type_range
 from sash.ops.moments import correlation, planned
@@ -83,13 +85,17 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
     problem = lowered(kind, *extents, **settings)
     if verb.startswith("conv") and verb != "convolve":
         problem = problem._replace(home=home, source="bfloat16" if str(input_dtype) == "torch.bfloat16" else problem.source)
-    method, limit = settings.get("method", "auto"), settings.get("max_memory")
+    method, limit, held = settings.get("method", "auto"), settings.get("max_memory"), 0
+    if verb == "conv_transpose":  # what its boundary folds back
+        held, problem = frame_size(problem) * np.dtype(problem.source).itemsize, problem.adjoint_x()
     if verb == "similarity" and problem.reduce == "product":
         found = planned(problem, method, limit)
     else:
-        found = choose(problem, method, limit, workers())
-        found = told(found, limit) if method == "measure" else found
-    return Plan(f"{verb}: {found.title}", found.problem, found.method, found.reason, found.candidates)
+        with beside(held, limit) as left:
+            found = choose(problem, method, left, workers())
+        found = told(found, left) if method == "measure" else found
+    candidates = tuple([replace(c, scratch=c.scratch + held) if c.cost else c for c in found.candidates]) if held else found.candidates
+    return Plan(f"{verb}: {found.title}", found.problem, found.method, found.reason, candidates)
 
 
 def _settle_family(input_dtype: Any) -> tuple[np.dtype[Any], str]:
@@ -159,7 +165,7 @@ def _conv(kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, ...], **se
 
 
 def _conv_transpose(kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, ...], **settings: Any) -> Problem:
-    return _known(layout.settle_transposed(x, kind, weight, kind, layout.Settings(**settings).plain()), kind).adjoint_x()
+    return _known(layout.settle_transposed(x, kind, weight, kind, layout.Settings(**settings).plain()), kind)
 
 
 def _known(lay: layout.Layout, kind: np.dtype[Any]) -> Problem:
