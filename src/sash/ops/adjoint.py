@@ -29,6 +29,9 @@ from sash.plans import size
 from sash.problem import Problem
 from sash.tiles import workers
 
+BUFFERS = 3 << 13
+"""Elements that NumPy holds while it adds arrays whose rows lie apart: three of its buffers."""
+
 HELD = 16
 """Sums of blocks that wait to be added."""
 
@@ -73,9 +76,9 @@ def back(problem: Problem) -> tuple[Problem, list[tuple[tuple[int, Run], ...]]]:
 
 
 def frame_size(problem: Problem) -> int:
-    """Elements of what is made before it is folded back; 0 where nothing is."""
+    """Elements of what is made before it is folded back, and of the buffers that NumPy adds with; 0 where nothing is."""
     problem_x, folding = back(problem)
-    return problem.batch * problem.inputs * prod(problem_x.out) if any(folding) else 0
+    return problem.batch * problem.inputs * prod(problem_x.out) + BUFFERS if any(folding) else 0
 
 
 @contextmanager
