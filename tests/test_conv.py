@@ -290,3 +290,32 @@ def test_nan_and_infinity_touch_what_covers_them_and_nothing_else(method, verb):
         found = attempt(case, method)
         if found is not None:
             case.check(found, f"{method}, NaN or inf")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_infinite_weights_of_a_transposed_convolution_touch_what_their_taps_meet(method):
+    """Nothing lies beside what is spread: no zero is multiplied with them, where windows end least of all."""
+    rng = np.random.default_rng(8)
+    tried = 0
+    for seed in range(120):
+        case = NAMED["conv_transpose"](seed, problems_networks.REALS)
+        weight = np.array(case.weight)
+        if weight.dtype.kind not in "fc":
+            continue
+        weight.flat[rng.integers(0, weight.size, 2)] = rng.choice([np.nan, np.inf, -np.inf], 2)
+        finite, case = case, problems_networks.Case(seed, "conv_transpose", case.x, weight, case.bias, case.settings)
+        found = attempt(case, method)
+        if found is not None:
+            tried += bool(case.x.size)
+            tolerance.check(found, case.exactly, finite.bound(found.dtype), f"{method}, infinite weights on {case}")
+    assert tried > 20 or method not in ("direct", "shift_add")
+
+
+def test_infinite_weights_where_no_window_reaches():
+    x, w = np.ones((1, 2, 5, 5), "float32"), np.ones((2, 3, 3, 3), "float32")
+    w[0, 0, 0, 0] = np.inf
+    for stride in (1, 2):
+        y = sash.conv_transpose(x, w, stride=stride)
+        assert not np.isnan(y).any() and np.isinf(y).sum() == 25
+    with pytest.raises(sash.errors.MemoryLimit, match=r"infinite or NaN take \d+ bytes"):
+        sash.conv_transpose(np.ones((1, 2, 500, 500), "float32"), w, max_memory=100_000)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from sash.arrays import family
-from sash.arrays.numpy_ import Array, cut, readable, sound
+from sash.arrays.numpy_ import Array, cut, finite, readable, sound
 from sash.arrays.weights import Weights
-from sash.axis import Run
+from sash.axis import Axis, Run
 from sash.crew import share
 from sash.errors import MemoryLimit, OverflowRisk
 from sash.methods import gated, gather
@@ -50,6 +50,9 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
         _reverse_gated(problem, z, kernel, x, how)
         return
     problem_x, folding = back(problem)
+    if not exact and isinstance(z, np.ndarray) and not finite(kernel.dense):
+        _tap_by_tap(problem, z, kernel, x, how)
+        return
     if not any(folding):
         carry_out(problem_x, z, kernel, x, 0, exact, how)
         return
@@ -73,6 +76,39 @@ def reverse(problem: Problem, z: Array, kernel: Weights, x: Array, exact: bool, 
 def back(problem: Problem) -> tuple[Problem, list[tuple[tuple[int, Run], ...]]]:
     """The problem that makes x's side, and what it must fold back of each axis."""
     return problem.adjoint_x(), [a.folds() for a in problem.axes]
+
+
+def _tap_by_tap(problem: Problem, z: Array, kernel: Weights, x: Array, how: How) -> None:
+    """The same for weights that are infinite or NaN, which touch what their taps meet: nothing else may be multiplied with them,
+    the zeros beside z and between its samples neither.  In double precision, one channel after the other.
+    """
+    each, made = problem.outputs // problem.groups, problem.inputs // problem.groups
+    ends, kind = [a.frame for a in problem.axes], np.result_type(x.dtype, np.float64)
+    least = 4 * prod([b - a for a, b in ends]) * kind.itemsize
+    if how.max_memory is not None and how.max_memory < least:
+        raise MemoryLimit(
+            f"max_memory={how.max_memory} bytes is too little: weights that are infinite or NaN take {least} bytes ({size(least)}).", least
+        )
+    w = turned(kernel.dense, problem.groups, len(problem.axes))
+    for n, c in np.ndindex(problem.batch, problem.inputs):
+        group = slice(c // made * each, (c // made + 1) * each)
+        frame = np.zeros((1, 1, *[b - a for a, b in ends]), kind)
+        with np.errstate(all="ignore"):
+            for tap in np.ndindex(*[a.size for a in problem.axes]):
+                source, goal = zip(*[_met(a, t) for a, t in zip(problem.axes, tap, strict=True)], strict=True)
+                frame[(0, 0, *goal)] += np.tensordot(w[(group, c % made, *tap)].astype(kind), z[(n, group, *source)].astype(kind), 1)
+            total = fold(problem, frame)[0, 0]
+            x[n, c] = total if kernel.bias is None else total + kernel.bias[c]
+
+
+def _met(axis: Axis, tap: int) -> tuple[slice, slice]:
+    """The outputs that tap `tap` lays on the frame, and where they go."""
+    (a, b), at = axis.frame, axis.start + tap * axis.dilation
+    first, last = max(-((at - a) // axis.stride), 0), min((b - 1 - at) // axis.stride + 1, axis.out)
+    if first >= last:
+        return slice(0, 0), slice(0, 0)
+    goal = at + first * axis.stride - a
+    return slice(first, last), slice(goal, goal + (last - first - 1) * axis.stride + 1, axis.stride)
 
 
 def frame_size(problem: Problem) -> int:

@@ -32,14 +32,12 @@ class Again(NamedTuple):
     bound: Bound
     lay: Layout
     transposed: bool
-    spread: bool
-    """Zeros stand between samples."""
     laid: Array | None = None
     """Which weight stands where in what the kernel reads, if that is one array and little."""
 
     def takes(self, weight: Array) -> bool:
-        """Whether these values are what it was settled for: infinite times the 0 between samples is NaN."""
-        return not self.spread or finite(weight)
+        """Whether these values are what it was settled for: infinite times the 0 beside or between samples is NaN."""
+        return not self.transposed or finite(weight)
 
     def made(self, x: Array, weight: Array, bias: Any) -> Array:
         """The result; `weight` of the verb."""
@@ -90,8 +88,7 @@ def again(
     found = [bind(problem._replace(finite=f), settings.method, settings.max_memory, crew) for f in (True, False)]
     if not found[0] or None in found:
         return None
-    limit = float("inf") if settings.max_memory is None else settings.max_memory
-    ready = Again(found[0], lay, transposed, little.spreads(problem, limit))
+    ready = Again(found[0], lay, transposed)
     return ready._replace(laid=_laid(ready, weight, problem)) if little.takes(problem) and prod(weight) <= FEW else ready
 
 
