@@ -87,7 +87,7 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
         problem = problem._replace(home=home, source="bfloat16" if str(input_dtype) == "torch.bfloat16" else problem.source)
     method, limit, held = settings.get("method", "auto"), settings.get("max_memory"), 0
     if verb == "conv_transpose":  # what its boundary folds back
-        held, problem = frame_size(problem) * np.dtype(problem.source).itemsize, problem.adjoint_x()
+        held, problem = frame_size(problem) * problem.itemsize, problem.adjoint_x()
     if verb == "similarity" and problem.reduce == "product":
         found = planned(problem, method, limit)
     else:
