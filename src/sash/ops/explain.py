@@ -82,12 +82,12 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
             raise KindError(f"plan({verb!r}) takes shapes, got an array; give its .shape, {tuple(shape.shape)}.")
     extents = [(s,) if isinstance(s := ints("shape", shape), int) else s for shape in shapes]
     kind, home = _settle_family(input_dtype)
-    problem = lowered(kind, *extents, **settings)
+    problem, held = lowered(kind, *extents, **settings), 0
+    if verb == "conv_transpose":  # what its boundary folds back is held beside
+        held, problem = frame_size(problem) * problem.itemsize, problem.adjoint_x()
     if verb.startswith("conv") and verb != "convolve":
         problem = problem._replace(home=home, source="bfloat16" if str(input_dtype) == "torch.bfloat16" else problem.source)
-    method, limit, held = settings.get("method", "auto"), settings.get("max_memory"), 0
-    if verb == "conv_transpose":  # what its boundary folds back
-        held, problem = frame_size(problem) * problem.itemsize, problem.adjoint_x()
+    method, limit = settings.get("method", "auto"), settings.get("max_memory")
     if verb == "similarity" and problem.reduce == "product":
         found = planned(problem, method, limit)
     else:
