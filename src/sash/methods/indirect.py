@@ -43,6 +43,10 @@ ALONE = 1.7
 """How much longer a term takes where the outputs fill one vector only: nothing that is loaded serves a second one."""
 
 
+PLANE = 0.3
+"""Blocks that take as long as turning one plane more of a volume, in or out."""
+
+
 def lanes(problem: Problem) -> int:
     """Outputs of a vector register, at most."""
     return 64 // problem.itemsize
@@ -67,7 +71,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         f"indirect.{problem.dtype}": places * prod([a.size for a in problem.axes]) * each * wide * (ALONE if wide == lanes(problem) else 1),
         f"indirect.lift.{problem.dtype}": places * _strips(problem)[0] * wide,
         "indirect.turn": problem.samples + many * problem.results,
-        "indirect.block": count * problem.groups,
+        "indirect.block": count * (problem.groups + PLANE * _planes(problem, tile)),
     }
     weights = problem.taps * wide * problem.itemsize
     return Cost(work, _scratch(problem, tile), 2 * weights, tile)
@@ -83,6 +87,13 @@ def _block(problem: Problem, positions: int) -> tuple[int, ...]:
         block[i] = max(min(block[i], positions // max(behind, 1)), 1)
         behind *= block[i]
     return (1, *block)
+
+
+def _planes(problem: Problem, tile: tuple[int, ...]) -> int:
+    """Planes of a block of a volume beside the first that are turned one by one (8 -> 16 channels of 19 x 15 x 20: 0.6 ms of 1)."""
+    lead = tile[1:-2]
+    read = prod([(n - 1) * a.stride + a.reach for n, a in zip(lead, problem.axes, strict=False)])
+    return read - 1 + problem.groups * (prod(lead) - 1)
 
 
 def _scratch(problem: Problem, tile: tuple[int, ...]) -> int:
