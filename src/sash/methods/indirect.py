@@ -90,7 +90,7 @@ def _block(problem: Problem, positions: int) -> tuple[int, ...]:
 
 
 def _planes(problem: Problem, tile: tuple[int, ...]) -> int:
-    """Planes of a block of a volume beside the first that are turned one by one (8 -> 16 channels of 19 x 15 x 20: 0.6 ms of 1)."""
+    """Planes of a block of a volume beside the first that are turned one by one (8 -> 16 channels of 19 x 15 x 20 by 5³, stride 2: 3.4 ms, 0.76 planned without)."""
     lead = tile[1:-2]
     read = prod([(n - 1) * a.stride + a.reach for n, a in zip(lead, problem.axes, strict=False)])
     return read - 1 + problem.groups * (prod(lead) - 1)
