@@ -102,7 +102,7 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
 
 def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, workers: int) -> Candidate:
     """A transposed problem, one class of its outputs after the other."""
-    asked = [_ask(method, part, here, beside(limit), workers) for _, part in problem.phases() if part is not None]
+    asked = [_ask(method, part, here, left_of(limit), workers) for _, part in problem.phases() if part is not None]
     unable = next((c for c in asked if c.cost is None), None)
     if unable:
         return unable
@@ -138,7 +138,7 @@ def _ask_phases(method: Method, problem: Problem, here: Machine, limit: float, w
     return Candidate(method.NAME, seconds, scratch, crew, refusal, Cost({}, scratch, 0, whole, f"{len(asked)} phases"))
 
 
-def beside(limit: float) -> float:
+def left_of(limit: float) -> float:
     """What is left of this memory for a class of a transposed problem."""
     return max(limit - CALLS, 1)
 

@@ -15,7 +15,7 @@ from sash.arrays.weights import Weights
 from sash.bound import bind
 from sash.errors import ArgumentError, MemoryLimit, unknown
 from sash.methods import CHOICES, little, names
-from sash.planning import beside, choose
+from sash.planning import choose, left_of
 from sash.plans import Plan
 from sash.problem import Problem
 from sash.race import race
@@ -102,7 +102,7 @@ def _fill(plan: Plan, x: Array, weights: Weights, y: Array, cval: float, max_mem
     for phases, part in problem.phases():
         block = cut(y, [slice(p.first, None, p.step) for p in phases])
         if part is not None:
-            limit = None if max_memory is None else int(beside(max_memory))
+            limit = None if max_memory is None else int(left_of(max_memory))
             execute(choose(part, plan.method, limit, workers()), x, weights.phase(phases), block, cval)
         else:
             block[...] = 0 if weights.bias is None else weights.bias.reshape(-1, *[1] * len(phases))

@@ -2,7 +2,7 @@
 
     x (N, C, *S)   w (O, C/G, *K)   z (N, O, *out)        frame: the positions of x and of its extension that are read
 Both are problems of the engine (`Problem.adjoint_x`, `adjoint_w`), so methods, blocks and limits serve them too; what
-lands on the extension is folded back to the samples that it repeats.   Imports: arithmetic, problem, arrays.
+lands on the extension is folded back to the samples that it repeats.   Imports: arithmetic, planning, problem, methods, arrays.
 """
 
 from __future__ import annotations
