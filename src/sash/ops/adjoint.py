@@ -84,7 +84,7 @@ def _tap_by_tap(problem: Problem, z: Array, kernel: Weights, x: Array, how: How)
     """
     each, made = problem.outputs // problem.groups, problem.inputs // problem.groups
     ends, kind = [a.frame for a in problem.axes], np.result_type(x.dtype, np.float64)
-    least = 4 * prod([b - a for a, b in ends]) * kind.itemsize
+    least = (4 * prod([b - a for a, b in ends]) + 2 * each * prod(problem.out)) * kind.itemsize  # z is widened, and may be copied
     if how.max_memory is not None and how.max_memory < least:
         raise MemoryLimit(
             f"max_memory={how.max_memory} bytes is too little: weights that are infinite or NaN take {least} bytes ({size(least)}).", least
