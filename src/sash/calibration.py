@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -31,11 +33,20 @@ from sash.running import at_once
 from sash.samples import alone, operands, problems
 from sash.tiles import execute, threads
 
-SECONDS = 18.0
-"""That measuring takes at most, about; the fit, the last sample and what is compiled for the first time come on top."""
+SECONDS = 26.0
+"""That all takes at most, about; the fit and the last sample come on top."""
 
-COMPILED = 0.05
-"""Seconds that tell a run which compiled, or read what was compiled, from one that was slow."""
+AHEAD, SHARE = 800, 0.5
+"""Samples whose kernels are compiled before any is timed, and the part of the time that this may take."""
+
+HERE = "float32"
+"""The type whose kernels this process compiles: half of all."""
+
+SHORTEST = 2.0
+"""Seconds of compiling that are worth a process beside this one."""
+
+LEFT = 0.3
+"""Part of the time that is left to the samples, whatever went before."""
 
 LONGEST = 0.025
 """Seconds: a sample that is predicted to take longer is left out."""
@@ -70,8 +81,6 @@ class Sample:
     problem: Problem
     work: Mapping[str, float]
     seconds: float
-    lost: float = 0.0
-    """Seconds that the first run took longer than others, to compile."""
 
 
 def calibrate(*, seconds: float = SECONDS, store: bool = True, progress: Progress | None = None) -> Machine:
@@ -83,7 +92,8 @@ def calibrate(*, seconds: float = SECONDS, store: bool = True, progress: Progres
     Parameters
     ----------
     seconds : float
-        That may be spent on measuring. What is not reached keeps its shipped rate, scaled as the others are.
+        That may be spent, of which at most half on compiling. What is not reached keeps its shipped rate, scaled as the
+        others are.
     store : bool
         False: nothing is written, and plans stay what they are.
     progress : callable, optional
@@ -119,15 +129,25 @@ def calibrate(*, seconds: float = SECONDS, store: bool = True, progress: Progres
 
 def measured(seconds: float = SECONDS, progress: Progress | None = None) -> Machine:
     """This machine, measured."""
-    from sash.kernels.cpu.simd import vector_bytes
-
-    guess = replace(machines.shipped(), vector=vector_bytes())
+    start, tell = perf_counter(), progress or (lambda part: None)
+    guess, given = guessed(), tuple(problems())
+    tell(0.0)
+    compile_ahead(given, guess, seconds * SHARE)
     lost = losses() if guess.cores > 1 else []
-    rates = fit(sampled(tuple(problems()), guess, seconds, progress), guess.rates)
+    done = min((perf_counter() - start) / seconds, 1.0)
+    left = max(seconds * (1 - done), LEFT * seconds)
+    rates = fit(sampled(given, guess, left, lambda part: tell(done + (1 - done) * part)), guess.rates)
     if guess.cores > 1:
         rates |= crew(rates, lost + losses())
     name = machines.signature()["processor"]
     return replace(guess, name=name, date=date.today().isoformat(), script="sash calibrate", rates=dict(sorted(rates.items())))
+
+
+def guessed() -> Machine:
+    """What is taken for this machine until it is measured."""
+    from sash.kernels.cpu.simd import vector_bytes
+
+    return replace(machines.shipped(), vector=vector_bytes())
 
 
 def keep(found: Machine, path: Path) -> None:
@@ -158,19 +178,62 @@ def keep(found: Machine, path: Path) -> None:
 # --- samples ---------------------------------------------------------------------------------------
 
 
+def compile_ahead(given: Sequence[Problem], guess: Machine, seconds: float) -> None:
+    """Run the first samples once, those of other types than float32 in a process beside this one.
+
+    Kernels are compiled for one type, and each process finds in the cache on disk what the other compiled.
+    """
+    until = perf_counter() + seconds
+    if guess.cores == 1 or seconds < SHORTEST or not sys.executable:
+        _run(first(given, guess), guess, until)
+        return
+    told = f"from sash import calibration; calibration.help_ahead({seconds})"
+    beside = subprocess.Popen([sys.executable, "-c", told], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _run([job for job in first(given, guess) if job[1].dtype == HERE], guess, until)
+        beside.wait(max(until - perf_counter(), 0.0))
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        beside.kill()
+        beside.wait()
+
+
+def help_ahead(seconds: float) -> None:
+    """What the process beside does."""
+    until, guess = perf_counter() + seconds, guessed()
+    _run([job for job in first(tuple(problems()), guess) if job[1].dtype != HERE], guess, until)
+
+
+def first(given: Sequence[Problem], guess: Machine) -> list[Job]:
+    return orders(given, guess, LONGEST)[:AHEAD]
+
+
+def _run(jobs: Sequence[Job], guess: Machine, until: float) -> None:
+    with threads(1):
+        for method, problem in jobs:
+            if perf_counter() > until:
+                return
+            runner(method, problem, guess)[0]()
+
+
+def orders(given: Sequence[Problem], guess: Machine, longest: float) -> list[Job]:
+    """Every method on every problem that it takes, in the order in which they are timed."""
+    return _in_turns([[(method, problem) for problem in given if _suits(method, problem, guess, longest)] for method in METHODS], guess)
+
+
 def sampled(
     given: Sequence[Problem], guess: Machine, seconds: float, progress: Progress | None = None, longest: float = LONGEST
 ) -> list[Sample]:
     """Every method timed on every problem that it takes, in `TURNS` turns, until the time is over."""
     tell = progress or (lambda part: None)
-    jobs = _in_turns([[(method, problem) for problem in given if _suits(method, problem, guess, longest)] for method in METHODS], guess)
-    now, found = clock(), []
     start = perf_counter()
+    jobs = orders(given, guess, longest)
+    now, found = clock(), []
     tell(0.0)
     with threads(1):
         for number, (method, problem) in enumerate(jobs * TURNS):
             sample = timed(method, problem, guess, now)
-            start += sample.lost
             if number < len(jobs):
                 found.append(sample)
             else:
@@ -202,15 +265,7 @@ def _suits(method: Method, problem: Problem, guess: Machine, longest: float) -> 
 
 def timed(method: Method, problem: Problem, guess: Machine, now: Clock) -> Sample:
     """The least seconds of a few runs on one thread; the first, which may compile, does not count."""
-    plan = planned(method, problem, guess)
-    assert plan.chosen.cost is not None
-    x, weights, y = operands(problem)
-
-    def run() -> None:
-        if method.NAME != direct.NAME or not at_once(problem, x, weights, y, 0.0, method.NAME, None):
-            execute(plan, x, weights, y, 0.0)
-
-    first = perf_counter()
+    run, work = runner(method, problem, guess)
     run()
     times: list[float] = []
     begun = perf_counter()
@@ -220,8 +275,20 @@ def timed(method: Method, problem: Problem, guess: Machine, now: Clock) -> Sampl
         times.append(min(b - a for a, b in zip(start, now(), strict=True)))
         if times[0] > 4 * LONGEST:
             break
-    lost = max(begun - first - 3 * min(times), 0.0)
-    return Sample(method.NAME, problem, plan.chosen.cost.work, max(min(times), 1e-7), lost if lost > COMPILED else 0.0)
+    return Sample(method.NAME, problem, work, max(min(times), 1e-7))
+
+
+def runner(method: Method, problem: Problem, guess: Machine) -> tuple[Callable[[], None], Mapping[str, float]]:
+    """What runs a method on random operands, and its work."""
+    plan = planned(method, problem, guess)
+    assert plan.chosen.cost is not None
+    x, weights, y = operands(problem)
+
+    def run() -> None:
+        if method.NAME != direct.NAME or not at_once(problem, x, weights, y, 0.0, method.NAME, None):
+            execute(plan, x, weights, y, 0.0)
+
+    return run, plan.chosen.cost.work
 
 
 def planned(method: Method, problem: Problem, guess: Machine) -> Plan:
