@@ -2,15 +2,19 @@
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import weakref
-from time import sleep
+from time import perf_counter, process_time, sleep
 
 import numpy as np
 import pytest
 
 import sash
 from sash import crew
+from sash.kernels.cpu import bell
+from sash.machine import usable_cores
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
@@ -131,3 +135,81 @@ def test_a_forked_child_has_threads_of_its_own():
         finally:
             os._exit(4)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+# --- awake -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watch():
+    if not bell.watches():
+        pytest.skip("this processor has no pause")
+    return bell.watch
+
+
+def counter():
+    return np.zeros(1, np.int64)
+
+
+def test_a_watch_ends_with_news_or_with_its_time(watch):
+    news, told = counter(), counter()
+    assert watch(news, 1, 1 << 40, 0, told)  # there were news before
+    start = perf_counter()
+    assert not watch(news, 0, 1_000_000, 0, told)
+    assert 1e-4 < perf_counter() - start < 1
+    assert told[0] == 2, "whoever waits for this thread was not told that it left Python"
+
+
+def test_a_watch_leaves_python_to_others(watch):
+    """With Python's lock held, nobody could bring the news."""
+    news, told, found = counter(), counter(), []
+    other = threading.Thread(target=lambda: found.append(watch(news, 0, 1 << 36, 0, told)))
+    other.start()
+    while not told[0]:
+        sleep(1e-4)
+    news[0] = 1
+    other.join(20)
+    assert found == [True]
+
+
+def test_threads_sleep_soon_after_their_work():
+    both = threading.Barrier(2, timeout=20)
+    for _ in range(20):
+        crew.share(lambda _: both.wait(), range(2), 2)
+    start = process_time()
+    sleep(0.3)
+    assert process_time() - start < 0.1
+
+
+@pytest.mark.parametrize("awake", [True, False])
+def test_brief_work_is_shared_with_threads_that_are_awake(monkeypatch, awake):
+    """And not with those that would have to be woken first."""
+    monkeypatch.setattr(crew, "RECENT", 60.0)
+    crew.share(lambda _: None, range(2), 2)
+    monkeypatch.setattr(crew._crew, "seen", perf_counter() - (0 if awake else 61))
+    names, both = set(), threading.Barrier(2 if awake else 1, timeout=20)
+
+    def one(_):
+        both.wait()
+        names.add(threading.current_thread().name)
+
+    crew.share(one, range(2), 2, crew.BRIEF / 2)
+    assert len(names) == (2 if awake else 1)
+    crew.share(lambda _: names.add(threading.current_thread().name), range(1), 2)
+    assert perf_counter() - crew._crew.seen < 30
+
+
+def test_nobody_watches_where_waiting_is_to_be_passive():
+    """As OpenMP's threads do then; or where there are more threads than cores."""
+    told = (
+        "import threading\nimport sash.kernels.cpu.simd\nfrom sash import crew\n"
+        "def share(n):\n    all_ = threading.Barrier(n, timeout=20)\n    crew.share(lambda _: all_.wait(), range(n), n)\n"
+        "share(2); first = crew._crew.watch is not None; share(64); print(first, crew._crew.watch is not None)"
+    )
+    for policy in ("passive", "PASSIVE", "active", None):
+        setting = os.environ | ({"OMP_WAIT_POLICY": policy} if policy else {})
+        if policy is None:
+            setting.pop("OMP_WAIT_POLICY", None)
+        done = subprocess.run([sys.executable, "-c", told], env=setting, capture_output=True, text=True, timeout=120, check=True)
+        first = usable_cores() > 1 and bell.watches() and (policy or "").lower() != "passive"
+        assert done.stdout.split() == [str(first), "False"], policy

@@ -20,10 +20,10 @@ ROOT = Path(sash.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = {
     **dict.fromkeys(("errors", "accuracy"), 0),
-    **dict.fromkeys(("window", "axis", "problem", "machine", "crew", "heap"), 1),
+    **dict.fromkeys(("window", "axis", "problem", "machine", "heap"), 1),
     "arrays": 2,
     "kernels": 3,
-    "methods": 4,
+    **dict.fromkeys(("methods", "crew"), 4),
     **dict.fromkeys(("plans", "planning", "wisdom"), 5),
     **dict.fromkeys(("tiles", "bound", "race", "chunked", "gradients"), 6),
     "running": 7,

@@ -63,16 +63,16 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
         return None
     plan = choose(problem, method, max_memory, workers)
     if fuses and plan.method == separable.NAME:
-        return passes(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers)
+        return passes(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, plan.seconds)
     if not sums or plan.method != direct.NAME:
         return None
     limit = float("inf") if max_memory is None else max_memory
     way = together(problem, limit, machine().cores) if problem.upsampled and not little.spreads(problem, limit) else None
-    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, way)
+    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, plan.seconds, way)
 
 
 @by_rates(256)
-def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together | None) -> Bound | None:
+def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, seconds: float, way: Together | None) -> Bound | None:
     """The same for these blocks, whatever it was that chose them; a transposed problem that is not little has a `way` of its own."""
     if little.takes(problem) and way is None and boxes == (problem.whole,):
         return Bound(*little.bound(problem))
@@ -91,7 +91,7 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together
         if len(blocks) == 1:
             blocks[0](x, kernel, y, cval, bias)
         else:
-            share(lambda block: block(x, kernel, y, cval, bias), blocks, workers)
+            share(lambda block: block(x, kernel, y, cval, bias), blocks, workers, seconds)
 
     if way and not way.crossed:
         return Bound(call, lambda weights: {at: direct.prepare(part, weights.phase(at), None) for at, part in phases})
@@ -99,7 +99,7 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, way: Together
 
 
 @by_rates(256)
-def passes(problem: Problem, boxes: tuple[Box, ...], workers: int) -> Bound | None:
+def passes(problem: Problem, boxes: tuple[Box, ...], workers: int, seconds: float) -> Bound | None:
     """A product of 1-D kernels, in fused passes."""
     if not readable(np.dtype(problem.source), problem.dtype) or len(boxes) > MANY:
         return None
@@ -108,7 +108,7 @@ def passes(problem: Problem, boxes: tuple[Box, ...], workers: int) -> Bound | No
         return None
 
     def call(x: Array, terms: Any, y: Array, cval: Any, bias: Array | None) -> None:
-        share(lambda block: block(x, terms, y, cval, bias), blocks, workers)
+        share(lambda block: block(x, terms, y, cval, bias), blocks, workers, seconds)
 
     return Bound(call, lambda weights: separable.prepare(problem, weights, None), factored=True)
 

@@ -14,7 +14,7 @@ from sash.methods.transposed import crossing, together
 from sash.plans import Candidate, Plan, describe, size
 from sash.problem import Box, Problem
 
-ALONE = 3e-4
+ALONE = 6e-5
 """Seconds of work below which handing blocks to other threads costs more than it gains."""
 
 APART = 2
@@ -90,7 +90,7 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
     cost = method.cost(problem, here, limit / here.cores if limit != float("inf") else limit)
     seconds = here.seconds(cost.work)
     room = workers if limit == float("inf") else int((limit - cost.shared) // max(cost.scratch, 1))
-    crew = max(1, min(workers, problem.count(cost.tile), room)) if seconds > ALONE else 1
+    crew = max(1, min(workers, cost.blocks or problem.count(cost.tile), room)) if seconds > ALONE else 1
     if crew > 1 and (share := here.shared(cost.work, crew, cost.crowded)) < seconds:
         seconds = share
     else:

@@ -100,4 +100,4 @@ def execute(plan: Plan, x: Array, weights: Weights, y: Array, cval: float) -> No
         if bias is not None:
             block += bias
 
-    share(one, plan.boxes, plan.workers)
+    share(one, plan.boxes, plan.workers, plan.seconds)

@@ -16,7 +16,7 @@ import numpy as np
 from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, cut, fill, readable, storable
 from sash.arrays.weights import Weights
-from sash.machine import Machine
+from sash.machine import Machine, machine
 from sash.methods import borders, channels
 from sash.methods.method import GATED, ON_CPU, Cost
 from sash.methods.offsets import STRIP, Kernel, banks, joins, last_axis, plain, shares_rows, shares_samples, slide
@@ -28,11 +28,14 @@ WORK, PIECES = 1 << 24, 32
 """Blocks that read in place have at least this many terms (half a millisecond; with a quarter of that, 2048² by 5² took
 8 % longer), and there are at most so many."""
 
-BAND, STORED = 1 << 24, 32
-"""Terms of a band at least, a result counted as so many more: a quarter of a millisecond ..."""
+SHARE = 1 << 21
+"""Terms of a block at least where there would be fewer than `EACH` for each core: 40 us, of which handing it over takes 5."""
+
+STORED, ALONE = 32, 8
+"""Terms that a result counts as where outputs share samples, and where they do not."""
 
 EACH, CACHES = 2, 4
-"""... and bands of each core, at least where there is so much work; what one reads takes so many caches (64 -> 64 channels of
+"""Blocks of each core, at least where there is so much work; what a band reads takes so many caches (64 -> 64 channels of
 112²: 2 rows at once 17.8 ms, 8 rows 13.4, all 11.5)."""
 
 AHEAD = 4
@@ -93,7 +96,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     if _banded(problem):
         tile = _band(problem, min(machine.cache * CACHES, limit / 2) / item, machine.cores * EACH)
     whole = tuple([p for _, p in problem.whole])
-    if _light(problem) and problem.reads(whole) * item <= limit / 2:
+    if _light(problem) and problem.reads(whole) * item <= limit / 2 and _shares(problem, 2) == 1:
         tile = whole
     alone, last = _alone(problem, tile), last_axis(problem.axes)
     inner, edges = problem.frame(STRIP) if _in_place(problem) and not _banded(problem) and not alone else (None, [problem.whole])
@@ -138,7 +141,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     # Sums of what registers hold wait for nobody: each of two threads made 48 of the 50 thousand million terms a second of one.
     busy = work.get(f"direct.bank.product.{problem.dtype}", 0) * machine.rates.get(f"direct.bank.product.{problem.dtype}", 0)
     waits = 1 + (min(machine.cores, blocks) - 1) * machine.rates["crew"] if busy > machine.seconds(work) / 2 else 1.0
-    return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile, crowded=1 / waits)
+    return Cost(work, scratch, problem.taps * problem.outputs * item * 2, tile, crowded=1 / waits, blocks=blocks)
 
 
 def _bytes(source: str) -> int:
@@ -215,26 +218,32 @@ def boxes_of(problem: Problem, tile: tuple[int, ...]) -> list[Box]:
     inner, edges = problem.frame(STRIP)
     if inner is None:
         return problem.grid(tile)
-    pieces = min(max(problem.results * problem.taps // WORK, 1), PIECES)
+    pieces = min(max(problem.results * problem.taps // WORK, _shares(problem, EACH * machine().cores)), PIECES)
     found = problem.grid(_slabs(inner, pieces), inner)
     samples = problem.reads(tile)
     return found + [box for edge in edges for box in problem.grid(problem.tile(samples, edge), edge)]
 
 
 def _banded(problem: Problem) -> bool:
-    """Blocks are bands: what is copied of x serves many channels, or ends of rows would be most of the output."""
-    return shares_samples(problem) or problem.groups > 1
+    """Blocks are bands: what is copied of x serves many channels, or is little, or ends of rows would be most of the output."""
+    return shares_samples(problem) or problem.groups > 1 or (_light(problem) and _shares(problem, 2) > 1)
 
 
 def _band(problem: Problem, samples: float, most: int) -> tuple[int, ...]:
     """A tile that reads so many samples at most, cut along its first axes into about `most` if there is enough work."""
-    pieces, band = min(problem.results * (problem.taps + STORED) // BAND, most), list(problem.tile(max(int(samples), 1)))
+    pieces, band = _shares(problem, most), list(problem.tile(max(int(samples), 1)))
     while 2 * problem.count(tuple(band)) <= pieces:
         i = max(range(max(len(band) - 1, 1)), key=band.__getitem__)
         if band[i] == 1:
             break
         band[i] = -(-band[i] // 2)
     return tuple(band)
+
+
+def _shares(problem: Problem, most: int) -> int:
+    """Blocks that are worth handing to another thread, at most so many: an even number, so that two take as many."""
+    found = problem.results * (problem.taps + (STORED if shares_samples(problem) else ALONE)) // SHARE
+    return (min(found - found % 2, most) or 1) if machine().cores > 1 else 1
 
 
 def _light(problem: Problem) -> bool:

@@ -33,6 +33,8 @@ class Cost:
     """Pieces of a tile that are transformed side by side."""
     crowded: float = 1.0
     """How much longer blocks take where threads make several at once, beyond what every method loses then."""
+    blocks: int = 0
+    """How many there are, where they are not a grid of tiles."""
 
 
 class Method(Protocol):
