@@ -2,8 +2,10 @@
 
 import json
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from benchmarks.truth import Together, Truth, positions
 from benchmarks.way import Way
 
 import oracle_networks
+from sash.kernels.cpu import bell
 
 QUICKLY = Limits(rounds=1, patience=1e9)
 TINY = {
@@ -275,13 +278,30 @@ def test_nobody_is_timed_while_the_threads_of_another_still_work(monkeypatch):
         now += seconds
 
     monkeypatch.setattr(clock, "perf_counter", lambda: now)
-    monkeypatch.setattr(clock, "process_time", lambda: min(now, spins[0]))
+    monkeypatch.setattr(clock, "spent", lambda: min(now, spins[0]))
     monkeypatch.setattr(clock, "sleep", sleep)
     clock.rest()
     assert 0.009 < now < 0.009 + 3 * clock.PAUSE
     now, spins[0] = 0.0, 1.0
     clock.rest()
     assert clock.LONGEST_PAUSE <= now < clock.LONGEST_PAUSE + 2 * clock.PAUSE
+
+
+@pytest.mark.skipif(not clock.THREADS.is_dir(), reason="this system does not list threads")
+def test_what_a_thread_takes_is_seen_while_it_runs():
+    """Of the process, Linux tells it at the next tick only: up to 10 ms later, when PyTorch's threads have gone to sleep."""
+    news, told, seen = np.zeros(1, np.int64), np.zeros(1, np.int64), []
+    spinning = threading.Thread(target=bell.watch, args=(news, 0, 1 << 40, 0, told))
+    spinning.start()
+    while not told[0]:
+        sleep(1e-3)
+    for _ in range(40):
+        before = clock.spent()
+        sleep(2e-3)
+        seen.append(clock.spent() - before)
+    news[0] = 1
+    spinning.join()
+    assert np.percentile(seen, 25) > 2e-4
 
 
 def test_a_peer_that_fails_is_named_and_not_counted(monkeypatch):

@@ -213,3 +213,22 @@ def test_nobody_watches_where_waiting_is_to_be_passive():
         done = subprocess.run([sys.executable, "-c", told], env=setting, capture_output=True, text=True, timeout=120, check=True)
         first = usable_cores() > 1 and bell.watches() and (policy or "").lower() != "passive"
         assert done.stdout.split() == [str(first), "False"], policy
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps threads off no core")
+@pytest.mark.skipif(usable_cores() < 2, reason="one core")
+def test_threads_keep_off_the_core_of_the_caller(monkeypatch):
+    """Where they would wait for it; also when it has moved. The caller may go where it could."""
+    mine, both = os.sched_getaffinity(os.getpid()), threading.Barrier(2, timeout=20)
+    crew.share(lambda _: both.wait(), range(2), 2)
+    for core in sorted(mine)[:2] * 2:
+        monkeypatch.setattr(crew, "current_core", lambda core=core: core)
+        crew.share(lambda _: both.wait(), range(2), 2)
+        assert [os.sched_getaffinity(thread.native_id) for thread in crew._crew.threads] == [mine - {core}] * crew._crew.size
+    monkeypatch.undo()
+    crew.share(lambda _: both.wait(), range(2), 2)
+    assert crew._crew.core not in os.sched_getaffinity(crew._crew.threads[0].native_id)
+    assert os.sched_getaffinity(os.getpid()) == mine
+    seen = []
+    crew.share(lambda _: (both.wait(), crew.share(lambda _: seen.append(usable_cores()), range(4), 2)), range(2), 2)
+    assert set(seen) == {len(mine)}, "a thread that keeps off a core counts one less"

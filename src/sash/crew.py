@@ -11,8 +11,10 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from ctypes import CDLL
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 from time import perf_counter
 from typing import Any
 
@@ -80,7 +82,9 @@ class _Crew:
 
     def __init__(self) -> None:
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
-        self.hiring, self.size = Lock(), 0
+        self.hiring, self.threads, self.size = Lock(), list[Thread](), 0
+        self.core = -1
+        """Of the last call: threads keep off it."""
         self.asked, self.done = np.zeros(1, np.int64), np.zeros(1, np.int64)
         """Changed whenever a job is asked for, or done."""
         self.may: bool | None = None
@@ -93,6 +97,8 @@ class _Crew:
             self.hire(times)
         if self.may is None and KERNELS in sys.modules:
             self.look()
+        if times and (core := current_core()) != self.core:
+            self.keep_off(core)
         found = [_Job(work, self) for _ in range(times)]
         for job in found:
             self.jobs.put(job)
@@ -102,8 +108,9 @@ class _Crew:
     def hire(self, times: int) -> None:
         with self.hiring:
             while self.size < times:
-                Thread(target=self.serve, name=f"sash-{self.size}", daemon=True).start()
-                self.size += 1
+                self.threads.append(Thread(target=self.serve, name=f"sash-{self.size}", daemon=True))
+                self.threads[-1].start()
+                self.size, self.core = self.size + 1, -1
             if self.size >= usable_cores() or os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
                 self.may, self.watch = False, None
 
@@ -113,6 +120,17 @@ class _Crew:
 
         self.may = bell.watches()
         self.watch = bell.watch if self.may else None
+
+    def keep_off(self, core: int) -> None:
+        """Threads run on other cores than the caller's, where Linux often wakes them and leaves them waiting for it: of two
+        cores one was idle for up to 3 ms."""
+        if current_thread() in self.threads:
+            return
+        self.core, others = core, os.sched_getaffinity(os.getpid()) - {core}
+        if others:
+            for thread in self.threads:
+                with suppress(OSError):
+                    os.sched_setaffinity(thread.native_id or 0, others)
 
     def awake(self, news: Counter, seen: int, most: int, more: int, told: Counter) -> bool:
         """Watch for news; False where none came, or nobody may watch."""
@@ -138,6 +156,18 @@ class _Crew:
 
 
 _crew = _Crew()
+
+
+def _asks_for_cores() -> Callable[[], int]:
+    """What tells the core that the calling thread runs on; -1 where nobody does, or threads cannot be kept off one."""
+    if hasattr(os, "sched_setaffinity"):
+        with suppress(AttributeError, OSError):
+            asked: Callable[[], int] = CDLL(None).sched_getcpu
+            return asked
+    return lambda: -1
+
+
+current_core = _asks_for_cores()
 
 
 def share(one: Callable[[Any], None], boxes: Sequence[Any], crew: int, seconds: float = 1.0) -> None:
