@@ -1,4 +1,4 @@
-"""Depthwise: channels that do not see each other take turns in one room with a border, which caches hold.
+"""Depthwise: channels that do not see each other take turns in one room with a border, which caches hold, or need none.
 
 x (N, C, *S)   w (C, taps)   y (N, C, *out)        Imports: arrays, kernels, borders, offsets.
 """
@@ -13,17 +13,35 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sash.accuracy import CHUNK
-from sash.arrays.numpy_ import Array, flat, lies_well, packed, steps, storable
+from sash.arrays.numpy_ import Array, flat, index, lies_well, packed, steps, storable
 from sash.axis import Axis
+from sash.machine import machine
 from sash.methods import borders
 from sash.methods.offsets import Tables, tables
 from sash.methods.phases import offsets
 from sash.problem import Problem
 
+NEAR = -2, 3
+"""The first and last sample, from the one on that belongs to it, that a result may read where rows are dealt out in registers."""
+
+ALONE = 4
+"""Taps of a row at most where there is one channel: with five, rows of outputs that share what was copied are as fast."""
+
+MASKED = 32
+"""Bytes of a vector on processors that load some of its lanes."""
+
+OUTSIDE = -(1 << 60)
+"""A row that lies in the border; other axes do not bring it back."""
+
 
 def apart(problem: Problem) -> bool:
-    """One input and one output in each of several groups, whose sums are not made of pieces."""
-    alone = 1 < problem.groups == problem.inputs == problem.outputs and problem.taps <= CHUNK[problem.elementwise]
+    """One input and one output in each of several groups, or in one whose rows need not be copied."""
+    return _alone(problem) and (problem.groups > 1 or alternates(problem))
+
+
+def _alone(problem: Problem) -> bool:
+    """One input and one output in each group, and sums that are not made of pieces."""
+    alone = problem.groups == problem.inputs == problem.outputs and problem.taps <= CHUNK[problem.elementwise]
     return alone and problem.reduce == "product"
 
 
@@ -47,6 +65,8 @@ def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[i
 
     Samples lie `steps` apart in x, from `first` on, and results `goals` apart in y.
     """
+    if alternates(problem):
+        return _alternate(problem, steps, first, goals, goal)
     from sash.kernels.cpu.channels import channels
 
     item, images = np.dtype(problem.dtype).itemsize, (problem.batch, problem.inputs)
@@ -56,6 +76,48 @@ def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[i
 
     def slide(x: Array, w: Array, y: Array, cval: Any) -> None:
         channels(x, np.empty(size, problem.dtype), w, y, *where, frame, cval, stride, t.tables)
+
+    return slide
+
+
+def alternates(problem: Problem) -> bool:
+    """Stride 2, and taps that lie so near that rows are dealt out in registers: nothing is copied."""
+    axis = problem.axes[-1]
+    near = axis.stride == 2 and axis.dilation == 1 and NEAR[0] <= _near(axis) and _near(axis) + axis.size - 1 <= NEAR[1]
+    near = near and (problem.groups > 1 or axis.size <= ALONE)
+    framed = axis.boundary in ("zero", "constant") or axis.plain
+    plain = problem.source == problem.dtype == problem.result != "int64" and machine().vector >= MASKED
+    return near and framed and plain and _alone(problem)
+
+
+def _near(axis: Axis) -> int:
+    """Where the first tap of the first result lies, from the even sample on that rows are read from."""
+    return axis.start % 2 if axis.start > 0 else axis.start
+
+
+@lru_cache(maxsize=256)
+def _alternate(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Callable[..., None]:
+    from sash.kernels.cpu.alternate import BLANK, alternate, form
+    from sash.kernels.cpu.simd import sized
+
+    *leading, axis = problem.axes
+    begin = axis.start - _near(axis)
+    line: Array = np.zeros((1, 1), np.int64)
+    to: Array = np.zeros(1, np.int64)
+    for a, step, ahead in zip(leading, steps[2:-1], goals[2:-1], strict=True):
+        read = np.add.outer(np.arange(a.out) * a.stride, np.arange(a.size) * a.dilation)
+        here = index(a)[read]
+        here = np.where(here < 0, OUTSIDE, here * step)
+        line = np.add(line[:, None, :, None], here[None, :, None, :]).reshape(len(line) * a.out, -1)
+        to = np.add.outer(to, np.arange(a.out) * ahead).reshape(-1)
+    line = np.where(line < 0, BLANK, line + begin).reshape(-1)
+    images = problem.batch, problem.inputs
+    at, goes = (offsets(list(zip(images, apart, strict=False))) for apart in (steps, goals))
+    kernel = sized(alternate, *form(np.dtype(problem.dtype).itemsize, axis.out, axis.size, _near(axis)))
+    where, shape, kind = (at + first, goes + goal, to, line), (axis.n - begin, axis.out), np.dtype(problem.dtype).type
+
+    def slide(x: Array, w: Array, y: Array, cval: Any) -> None:
+        kernel(x, w.reshape(-1), y, *where, *shape, kind(cval))
 
     return slide
 

@@ -149,15 +149,15 @@ class Emit:
         else:
             self.store_first(few, value, kind, array, index)
 
-    def load_where(self, mask: Any, kind: Any, array: Any, index: Any) -> Any:
-        """The lanes of a mask; the others are zero, and their memory is not touched."""
+    def load_where(self, mask: Any, kind: Any, array: Any, index: Any, others: Any = None) -> Any:
+        """The lanes of a mask; the others are zero, or those of `others`, and their memory is not touched."""
         inside, size = self.inside(kind), kind.dtype.bitwidth
         pointer = self.place(kind, array, index)
         shape = ir.FunctionType(inside, [pointer.type, SHORT, mask.type, inside])
         # Named for typed pointers and with the alignment as an operand: LLVM 15 wants that, later ones translate it.
         name = f"v{self.lanes}{'f' if isinstance(kind.dtype, types.Float) else 'i'}{size}"
         function = cgutils.get_or_insert_function(self.builder.module, shape, f"llvm.masked.load.{name}.p0{name}")
-        return self.widened(kind.dtype, self.builder.call(function, [pointer, SHORT(size // 8), mask, ir.Constant(inside, None)]))
+        return self.widened(kind.dtype, self.builder.call(function, [pointer, SHORT(size // 8), mask, others or ir.Constant(inside, None)]))
 
     def gather(self, kind: Any, array: Any, start: Any, spots: Any) -> Any:
         """The elements at start + each of a vector of indices."""

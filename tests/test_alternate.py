@@ -1,0 +1,95 @@
+"""Stride 2 read where it lies: what the definition gives, at every edge, by one channel or many; the same bits in any block."""
+
+import numpy as np
+import pytest
+
+import oracle
+import oracle_networks
+import sash
+from sash.kernels.cpu.alternate import REACH
+from sash.methods import channels
+
+
+def test_the_reach_is_that_of_the_kernel():
+    assert (REACH.start, REACH[-1]) == channels.NEAR
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Sizes of the rows that were made so."""
+    seen, settle = [], channels._alternate
+    monkeypatch.setattr(channels, "_alternate", lambda problem, *told: seen.append(problem) or settle(problem, *told))
+    return seen
+
+
+def problem(rng):
+    """A depthwise convolution, or one of a single channel: small integers, so that sums are exact."""
+    count, groups = int(rng.integers(1, 4)), int(rng.choice([1, 3, 5]))
+    shape = [int(rng.integers(low, high)) for low, high in ([(9000, 20000)], [(90, 200)] * 2, [(9, 40)] * 3)[count - 1]]
+    sizes = [int(rng.integers(1, 6 if groups > 1 else 5)) for _ in range(count)]
+    pads = [tuple(int(p) for p in rng.integers(-1, 3, 2)) for _ in range(count)]
+    stride = [int(s) for s in rng.integers(1, 4, count - 1)] + [2]
+    dilation = [int(s) for s in rng.integers(1, 3, count - 1)] + [1]
+    x = rng.integers(-9, 10, (2, groups, *shape))
+    w = rng.integers(-9, 10, (groups, 1, *sizes))
+    settings = {"stride": tuple(stride), "padding": tuple(pads), "dilation": tuple(dilation), "groups": groups}
+    settings |= {"boundary": "constant", "cval": float(rng.integers(-3, 4))}
+    fits = all(min(pair) + n > 0 and n + sum(pair) > (k - 1) * d for n, k, d, pair in zip(shape, sizes, dilation, pads, strict=True))
+    return x, w, settings, fits
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_definition(taken, dtype):
+    rng, met = np.random.default_rng(7), 0
+    while met < 80:
+        x, w, settings, fits = problem(rng)
+        if not fits:
+            continue
+        met += 1
+        exact = oracle_networks.conv(x, w, work=np.int64, **settings | {"cval": int(settings["cval"])})
+        np.testing.assert_array_equal(sash.conv(x.astype(dtype), w.astype(dtype), method="direct", **settings), exact, str(settings))
+    if channels.machine().vector >= channels.MASKED:
+        assert len(taken) > 20
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 30, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 257])
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+@pytest.mark.parametrize("padding", ["valid", "same", "full"])
+def test_rows_of_every_length(n, k, padding):
+    """Where vectors end, and where a border begins; the values beside the array are NaN, and nobody reads them."""
+    rng = np.random.default_rng(n + k)
+    room = np.full((5, n + 66), np.nan, np.float32)
+    room[1:-1, 33 : n + 33] = rng.integers(-9, 10, (3, n))
+    x, w = room[1:-1, 33 : n + 33], rng.integers(-9, 10, (2, k)).astype(np.float32)
+    if n < k and padding == "valid":
+        return
+    exact = oracle.correlate(x, w, stride=2, padding=padding)
+    for given in (np.ascontiguousarray(x), x):
+        np.testing.assert_array_equal(sash.correlate(given, w, stride=2, padding=padding, method="direct"), exact)
+
+
+def test_the_same_bits_in_any_block():
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2, 6, 150, 171)).astype(np.float32)
+    w = rng.standard_normal((6, 1, 3, 4)).astype(np.float32)
+    settings = {"stride": 2, "padding": 1, "groups": 6, "method": "direct"}
+    y = sash.conv(x, w, **settings)
+    for memory in (1 << 14, 1 << 17, 1 << 20):
+        np.testing.assert_array_equal(sash.conv(x, w, max_memory=memory, **settings), y)
+    with sash.threads(1):
+        np.testing.assert_array_equal(sash.conv(x, w, **settings), y)
+    apart = np.zeros((2, 6, 150, 342), np.float32)[..., ::2]
+    apart[...] = x
+    np.testing.assert_array_equal(sash.conv(apart, w, **settings), y)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_window(value):
+    x, w = np.ones((1, 3, 40, 90), np.float32), np.ones((3, 1, 3, 3), np.float32)
+    for spot in ((0, 1, 0, 0), (0, 1, 39, 89), (0, 1, 20, 63), (0, 2, 5, 31)):
+        x[spot] = value
+        y = sash.conv(x, w, stride=2, padding=1, groups=3)
+        with np.errstate(invalid="ignore"):
+            exact = oracle_networks.conv(x, w, stride=2, padding=1, groups=3)
+        np.testing.assert_array_equal(y, exact)
+        x[spot] = 1
