@@ -117,6 +117,6 @@ def _bound(
     P, beside = read.shape[1], np.flatnonzero(read < 0) if given and (read < 0).any() else None
     read = np.pad(read.astype(np.int32), ((0, 0), (0, -P % positions.SEATS)), constant_values=-1)
     laid = np.ascontiguousarray(numbers.transpose(3, 0, 1, 2, 4)).reshape(-1)
-    tables = (read, read[taps // 2].copy(), first // each * C * prod(x[2:]), first * P, valid)
+    tables = (read, np.array([first // each * C * prod(x[2:]), first * P, valid]))
     counts = (x[0], prod(x[2:]), P, C, L, (L - 1) // 2 if missing == "center" else -1)
     return Bound(positions.settled(each, kind, tables, counts), laid, L, x, (x[0], O, *[a.out for a in axes]), given, beside)

@@ -1,6 +1,6 @@
 """2.5-D convolution position by position, for little arrays: one kernel from depth to sums.
 
-x (N, C, A), y (N, O, P), depth (N, A), flat   read (T, S), centre (S,): samples, -1 outside; S: P and more
+x (N, C, A), y (N, O, P), depth (N, A), flat   read (T, S): samples, -1 outside, those of the centre in its middle; S: P and more
 y[n, o, p] = sum over t, c of w[plane(n, t, p), t, c, o] x[n, c, read[t, p]]
 w lies in blocks of W outputs, of one group each: (B, L, T, C / G, W).  One sum per output, t and then c ascending, as in
 `gated`, whose bits these are.   Imports: simd, terms.
@@ -94,12 +94,29 @@ def edged(typing: Any, depth: Any, d0: Any, centre: Any, p: Any, L: Any, ratio: 
 
 
 def depths(deep: Emit, whole: Emit, depth: Any, array: Any, start: Any, spots: Any) -> Any:
-    """depth[start + spots], as `deep` has it; NaN where a spot is negative."""
-    builder = deep.builder
-    inside = builder.icmp_signed(">=", spots, whole.zero)
-    found = deep.gather(depth, array, start, builder.select(inside, spots, whole.zero))
-    near = found if depth.dtype == deep.kind else builder.fpext(found, deep.vector)
-    return builder.select(inside, near, ir.Constant(deep.vector, [float("nan")] * deep.lanes))
+    """depth[start + spots], as `deep` has it; NaN where a spot is negative.
+
+    Spots that are neighbours are read as such: gathering eight takes a Zen 4 ten times as long.
+    """
+    builder, near = deep.builder, Emit(deep.context, deep.builder, Vec(depth.dtype, deep.lanes))
+    first, count = builder.extract_element(spots, SHORT(0)), deep.lanes
+    ramp = builder.add(whole.splat(first), ir.Constant(whole.vector, list(range(count))))
+    aside = builder.bitcast(builder.icmp_signed("!=", spots, ramp), ir.IntType(count))
+    begins = builder.icmp_signed(">=", first, SHORT(0))
+    together = builder.and_(begins, builder.icmp_unsigned("==", aside, ir.IntType(count)(0)))
+    with builder.if_else(together) as (neighbours, apart):
+        with neighbours:
+            line = near.load(depth, array, builder.add(start, builder.sext(first, INDEX)))
+            after_line = builder.block
+        with apart:
+            inside = builder.icmp_signed(">=", spots, whole.zero)
+            found = near.gather(depth, array, start, builder.select(inside, spots, whole.zero))
+            found = builder.select(inside, found, ir.Constant(near.vector, [float("nan")] * count))
+            after_found = builder.block
+    read = builder.phi(near.vector)
+    read.add_incoming(line, after_line)
+    read.add_incoming(found, after_found)
+    return read if depth.dtype == deep.kind else builder.fpext(read, deep.vector)
 
 
 @intrinsic
@@ -145,33 +162,32 @@ def binned(
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def planes(
-    depth: Any, d0: int, read: Any, centre: Any, ratio: float, T: int, L: int, missing: int, each: int, place: Any, edge: Any, seat: Any
+    depth: Any, d0: int, read: Any, ratio: float, S: int, T: int, L: int, missing: int, each: int, place: Any, edge: Any, seat: Any
 ) -> None:  # fmt: skip
     """place (T, S) = each times (plane, tap), -1 where nothing is read."""
-    S, B = len(centre), len(seat)
-    for p in range(0, S, B):
-        edged(depth, d0, centre, p, L, ratio, edge, seat)
+    for p in range(0, S, len(seat)):
+        edged(depth, d0, read, T // 2 * S + p, L, ratio, edge, seat)
         for t in range(T):
             binned(depth, d0, read, t * S + p, edge, L, missing, t, T, each, place, seat)
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def summed(
-    x: Any, w: Any, y: Any, depth: Any, read: Any, centre: Any, source: Any, goal: Any, valid: Any, ratios: Any,
-    place: Any, edge: Any, cell: Any, N: int, A: int, P: int, C: int, L: int, missing: int, lanes: Any, cols: Any, rows: Any, seat: Any,
+    x: Any, w: Any, y: Any, depth: Any, read: Any, blocks: Any, ratios: Any, place: Any, edge: Any, cell: Any,
+    N: int, A: int, P: int, C: int, L: int, missing: int, lanes: Any, cols: Any, rows: Any, seat: Any,
 ) -> None:  # fmt: skip
-    """Blocks of outputs: source (B,) where their samples begin, goal (B,) where they go, valid (B,) how many there are.
+    """Blocks of outputs: blocks (3, B) tells where their samples begin, where they go, and how many outputs there are.
 
     place (T, S), edge (L + 2, SEATS), cell (M, W): room.  Without depth (of no samples), place tells the planes.
     """
     stay_whole()
-    M, W, S = len(rows), len(lanes) * len(cols), len(centre)
+    M, W, S, B = len(rows), len(lanes) * len(cols), (P + len(seat) - 1) // len(seat) * len(seat), len(blocks) // 3
     T = len(read) // S
     for n in range(N):
         if len(depth):
-            planes(depth, n * A, read, centre, ratios[n], T, L, missing, C * W, place, edge, seat)
-        for b in range(len(source)):
-            x0, w0, y0 = n * (len(x) // N) + source[b], b * (L * T * C * W), n * (len(y) // N) + goal[b]
+            planes(depth, n * A, read, ratios[n], S, T, L, missing, C * W, place, edge, seat)
+        for b in range(B):
+            x0, w0, y0 = n * (len(x) // N) + blocks[b], b * (L * T * C * W), n * (len(y) // N) + blocks[B + b]
             for p in range(0, P, M):
                 count = least(M, P - p)
                 acc = zeros(w, lanes, cols, rows)
@@ -180,7 +196,7 @@ def summed(
                     acc = pour(acc, x, x0, seats(read, i, count, rows), A, w, w0, seats(place, i, count, rows), C)
                 put(cell, 0, W, acc, cols)
                 for r in range(count):
-                    for o in range(valid[b]):
+                    for o in range(blocks[2 * B + b]):
                         y[y0 + o * P + p + r] = cell[r * W + o]
 
 
@@ -202,14 +218,14 @@ def mapped(gate: Any, read: Any, each: int, place: Any) -> None:
 
 
 def settled(O: int, dtype: Any, tables: Any, counts: tuple[int, ...]) -> Callable[..., None]:
-    """(x, w, y, depth, ratios, gate) for O outputs in each group; tables: read to valid, counts: N to missing, as in `summed`.
+    """(x, w, y, depth, ratios, gate) for O outputs in each group; tables: read and blocks, counts: N to missing, as in `summed`.
 
     gate (N, T, P): a plane map, where depth is empty.
     """
     lanes, cols = width(O, dtype.itemsize)
     kernel = sized(summed, (0,) * lanes, (0,) * cols, (0,) * ROWS, (0,) * SEATS)
     read, block, (N, _, _, C, L, _) = tables[0], ROWS * lanes * cols, counts
-    told = (read.reshape(-1), *tables[1:])
+    told = (read.reshape(-1), tables[1].reshape(-1))
 
     def call(x: Any, w: Any, y: Any, depth: Any, ratios: Any, gate: Any) -> None:
         place, edge, cell = np.empty(read.shape, np.int32), np.empty((L + 2) * SEATS), np.empty(block, dtype)
