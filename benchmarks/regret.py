@@ -28,6 +28,7 @@ from benchmarks.cells import Draw, draws
 from benchmarks.clock import once
 from sash import calibration, planning, running
 from sash import machine as machines
+from sash.ops import conv as networks
 from sash.ops import filters
 from sash.plans import Plan, duration
 
@@ -141,6 +142,7 @@ def plan_of(run: Callable[[], Any]) -> Plan:
         mock.patch.object(running, "choose", choose),
         mock.patch.object(running, "bind", never),
         mock.patch.object(filters, "again", never),
+        mock.patch.object(networks, "again", never),
         suppress(Planned),
     ):
         run()
@@ -174,7 +176,8 @@ def measured(draw: Draw, mine: machines.Machine, others: machines.Machine, budge
     cell = Cell(title, plan.method, other, willing, work)
     with by(mine):
         timed(cell, lambda name: run(name, limit), budget)
-    cell.scipy = scipys(draw, x, budget / 3)
+    if draw.single:
+        cell.scipy = scipys(draw, x, budget / 3)
     return cell
 
 

@@ -19,6 +19,8 @@ def test_cells_are_of_all_kinds_and_the_same_every_time():
     assert {len(c.shape) for c in cells} == {1, 2, 3}
     assert {c.rank for c in cells} == {0, 1} and {c.memory is None for c in cells} == {True, False}
     assert min(prod(c.shape) for c in cells) < 3e3 and max(prod(c.shape) for c in cells) > 3e7
+    assert {c.single for c in cells} == {True, False} and not any(c.rank for c in cells if not c.single)
+    assert {c.channels[2] == 1 for c in cells if not c.single} == {True, False}
     assert min(prod(c.size) for c in cells) < 6 and max(prod(c.size) for c in cells) > 4e3
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import product
+from itertools import product, zip_longest
 from pathlib import Path
 from statistics import median
 from tempfile import NamedTemporaryFile
@@ -218,8 +218,20 @@ def _run(jobs: Sequence[Job], guess: Machine, until: float) -> None:
 
 
 def orders(given: Sequence[Problem], guess: Machine, longest: float) -> list[Job]:
-    """Every method on every problem that it takes, in the order in which they are timed."""
-    return _in_turns([[(method, problem) for problem in given if _suits(method, problem, guess, longest)] for method in METHODS], guess)
+    """Every method on every problem that it takes, in the order in which they are timed.
+
+    Kinds of work take turns, whatever the number of problems of each: by the method and by what takes most of the time.
+    Within a kind the order has no meaning, so that whatever the time allows is a fair choice.
+    """
+    kinds: dict[tuple[str, str], list[Job]] = {}
+    for method, problem in product(METHODS, given):
+        if _suits(method, problem, guess, longest):
+            work = _work(method, problem, guess)
+            most = max(work, key=lambda name, work=work: work[name] * guess.rates[name])
+            kinds.setdefault((method.NAME, most), []).append((method, problem))
+    rng = np.random.default_rng(0)
+    mixed = [[jobs[i] for i in rng.permutation(len(jobs))] for jobs in kinds.values()]
+    return [job for turn in zip_longest(*mixed) for job in turn if job is not None]
 
 
 def sampled(
@@ -244,15 +256,6 @@ def sampled(
             if part >= 1:
                 break
     return found
-
-
-def _in_turns(kinds: Sequence[Sequence[Job]], guess: Machine) -> list[Job]:
-    """Kinds in turns, each in an order of no meaning and as often as it has rates: whatever the time allows is a fair choice."""
-    rng, placed = np.random.default_rng(0), []
-    for kind, jobs in enumerate(kinds):
-        rates = len({name for method, problem in jobs for name, amount in _work(method, problem, guess).items() if amount})
-        placed += [(turn / rates, kind, jobs[i]) for turn, i in enumerate(rng.permutation(len(jobs)))]
-    return [job for _, _, job in sorted(placed, key=lambda p: p[:2])]
 
 
 def _work(method: Method, problem: Problem, guess: Machine) -> Mapping[str, float]:
