@@ -90,7 +90,7 @@ def _ask(method: Method, problem: Problem, here: Machine, limit: float, workers:
     cost = method.cost(problem, here, limit / here.cores if limit != float("inf") else limit)
     seconds = here.seconds(cost.work)
     room = workers if limit == float("inf") else int((limit - cost.shared) // max(cost.scratch, 1))
-    crew = max(1, min(workers, cost.blocks or problem.count(cost.tile), room)) if seconds > ALONE else 1
+    crew = max(1, min(workers, cost.blocks or problem.count(cost.tile), room)) if seconds > ALONE and not cost.alone else 1
     if crew > 1 and (share := here.shared(cost.work, crew, cost.crowded)) < seconds:
         seconds = share
     else:

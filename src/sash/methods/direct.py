@@ -136,6 +136,11 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     else:
         work["direct.block"] = blocks
         work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
+    if shares_samples(problem):  # weights are laid out, those of sums in pieces once more for each block, and each block reads all
+        weights = problem.taps * problem.outputs
+        work[copied] += weights * (1 if one_pass(problem) else 1 + blocks)
+        if weights * item > machine.cache:
+            work["far.sample"] = work.get("far.sample", 0) + blocks * weights * item / 4
     rows = prod(tile[: last + 1]) * 16
     scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
     if joined := _joined(problem, tile, machine):

@@ -1,8 +1,8 @@
-"""Windows times a matrix: the windows of a bounded block are laid out as rows, and BLAS does the rest.
+"""Windows times a matrix: the windows of a bounded block are laid out, and BLAS does the rest.
 
-    x (N, C, *S)   windows (N*out, C/G*K)   w (G, C/G*K, O/G)   y (N, O, *out)
-Pays where there are many channels, since one row of windows then serves all outputs.  Never holds more than a block.
-Imports: arrays.
+    x (N, C, *S)   windows (N*out, C/G*K), or of one image (C/G*K, out)   w (G, C/G*K, O/G)   y (N, O, *out)
+They are laid out as rows or as columns, whichever is copied in longer runs; a product of columns lies as y does.  Pays where
+there are many channels, since one window then serves all outputs.  Never holds more than a block.   Imports: arrays.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from sash.accuracy import CHUNK
 from sash.arrays import family
@@ -48,7 +49,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     work: dict[str, float] = {
         f"gemm.{'column.' if single else ''}{problem.dtype}": problem.results * problem.taps,
         "gemm.window": laid,
-        "gemm.run": laid // _run(problem.axes),
+        "gemm.run": laid // max(_run(problem.axes), problem.out[-1] if _upright(problem) else 1),
         "copy.sample": problem.samples,
         "gemm.block": tiles * problem.groups,
     }
@@ -57,7 +58,17 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     if single and problem.taps * item > PAGE:
         work["far.sample"] = work.get("far.sample", 0) + laid * item / 4
     scratch = (problem.reads(tile) + prod(tile) * (wide + problem.outputs)) * item
-    return Cost(work, scratch, problem.taps * problem.outputs * item, tile)
+    return Cost(work, scratch, problem.taps * problem.outputs * item, tile, alone=_blas(problem))
+
+
+def _blas(problem: Problem) -> bool:
+    """BLAS does it, with threads of its own: two calls at once wait for each other (3 ms, then 13 and more)."""
+    return problem.home == "numpy" and problem.dtype != "int64" and problem.outputs > problem.groups
+
+
+def _upright(problem: Problem) -> bool:
+    """Windows are columns."""
+    return _blas(problem) and problem.out[-1] > _run(problem.axes)
 
 
 def _run(axes: tuple[Axis, ...]) -> int:
@@ -92,9 +103,30 @@ def run(problem: Problem, x: Array, prepared: Array, y: Array, cval: float) -> N
     f = family(x)
     tile = f.fill(x, problem.axes, problem.dtype, cval)
     out, each = problem.out, problem.outputs // problem.groups
+    if _upright(problem):
+        for n, g in np.ndindex(problem.batch, problem.groups):
+            _columns(problem, tile[n], prepared[g].T, g, y[n, g * each : (g + 1) * each])
+        return
     for g in range(problem.groups):
         product = _product(rows(problem, tile, g), prepared[g], CHUNK[problem.elementwise])
         f.give(f.lib.moveaxis(product.reshape(problem.batch, *out, each), -1, 1), y[:, g * each : (g + 1) * each])
+
+
+def _columns(problem: Problem, tile: Array, w: Array, g: int, y: Array) -> None:
+    """One image and group by w (O/G, C/G*K)."""
+    wide, steps = problem.inputs // problem.groups, tile.strides
+    shape = (wide, *[a.size for a in problem.axes], *problem.out)
+    strides = (
+        steps[0],
+        *(s * a.dilation for s, a in zip(steps[1:], problem.axes, strict=True)),
+        *(s * a.stride for s, a in zip(steps[1:], problem.axes, strict=True)),
+    )
+    laid = as_strided(tile[g * wide :], shape, strides).reshape(w.shape[1], -1)
+    chunk = CHUNK[problem.elementwise]
+    if len(laid) <= chunk and y.flags.c_contiguous and y.dtype == laid.dtype:
+        np.matmul(w, laid, out=y.reshape(len(w), -1))
+        return
+    family(tile).give(_product(w, laid, chunk).reshape(len(w), *problem.out), y)
 
 
 def rows(problem: Problem, tile: Array, g: int) -> Array:
@@ -112,15 +144,15 @@ def rows(problem: Problem, tile: Array, g: int) -> Array:
     return laid
 
 
-def _product(windows: Array, w: Array, chunk: int) -> Array:
-    """windows @ w, no running sum being longer than `chunk` terms."""
-    f = family(windows)
-    total = _times(windows[:, :chunk], w[:chunk])
-    if len(w) <= chunk:
+def _product(a: Array, b: Array, chunk: int) -> Array:
+    """a @ b, no running sum being longer than `chunk` terms."""
+    f = family(a)
+    total = _times(a[:, :chunk], b[:chunk])
+    if len(b) <= chunk:
         return total
     rest = f.lib.zeros_like(total)
-    for k in range(chunk, len(w), chunk):
-        f.add_exactly(total, _times(windows[:, k : k + chunk], w[k : k + chunk]), rest)
+    for k in range(chunk, len(b), chunk):
+        f.add_exactly(total, _times(a[:, k : k + chunk], b[k : k + chunk]), rest)
     total += rest
     return total
 

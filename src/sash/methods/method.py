@@ -35,6 +35,8 @@ class Cost:
     """How much longer blocks take where threads make several at once, beyond what every method loses then."""
     blocks: int = 0
     """How many there are, where they are not a grid of tiles."""
+    alone: bool = False
+    """One block after the other: a library shares each among threads of its own."""
 
 
 class Method(Protocol):
