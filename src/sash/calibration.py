@@ -226,8 +226,7 @@ def orders(given: Sequence[Problem], guess: Machine, longest: float) -> list[Job
     kinds: dict[tuple[str, str], list[Job]] = {}
     for method, problem in product(METHODS, given):
         if _suits(method, problem, guess, longest):
-            work = _work(method, problem, guess)
-            most = max(work, key=lambda name, work=work: work[name] * guess.rates[name])
+            _, most = max([(amount * guess.rates[name], name) for name, amount in _work(method, problem, guess).items()])
             kinds.setdefault((method.NAME, most), []).append((method, problem))
     rng = np.random.default_rng(0)
     mixed = [[jobs[i] for i in rng.permutation(len(jobs))] for jobs in kinds.values()]

@@ -24,6 +24,9 @@ from sash.problem import Problem
 NEAR = -2, 3
 """The first and last sample, from the one on that belongs to it, that a result may read where rows are dealt out in registers."""
 
+VECTORS, SHORT = 4, 5
+"""Vectors of a row, and taps across, at most where one is read with stride 1: each is loaded anew for each tap."""
+
 ALONE = 4
 """Taps of a row at most where there is one channel: with five, rows of outputs that share what was copied are as fast."""
 
@@ -36,7 +39,7 @@ OUTSIDE = -(1 << 60)
 
 def apart(problem: Problem) -> bool:
     """One input and one output in each of several groups, or in one whose rows need not be copied."""
-    return _alone(problem) and (problem.groups > 1 or alternates(problem))
+    return _alone(problem) and (problem.groups > 1 or frameless(problem))
 
 
 def _alone(problem: Problem) -> bool:
@@ -65,8 +68,8 @@ def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[i
 
     Samples lie `steps` apart in x, from `first` on, and results `goals` apart in y.
     """
-    if alternates(problem):
-        return _alternate(problem, steps, first, goals, goal)
+    if frameless(problem):
+        return _frameless(problem, steps, first, goals, goal)
     from sash.kernels.cpu.channels import channels
 
     item, images = np.dtype(problem.dtype).itemsize, (problem.batch, problem.inputs)
@@ -80,24 +83,28 @@ def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[i
     return slide
 
 
-def alternates(problem: Problem) -> bool:
-    """Stride 2, and taps that lie so near that rows are dealt out in registers: nothing is copied."""
+def frameless(problem: Problem) -> bool:
+    """Rows are read where they lie: taps are near, and with stride 1 rows so short that a vector or four make all of one."""
     axis = problem.axes[-1]
-    near = axis.stride == 2 and axis.dilation == 1 and NEAR[0] <= _near(axis) and _near(axis) + axis.size - 1 <= NEAR[1]
-    near = near and (problem.groups > 1 or axis.size <= ALONE)
+    if axis.stride == 2:
+        near = NEAR[0] <= _near(axis) and _near(axis) + axis.size - 1 <= NEAR[1] and (problem.groups > 1 or axis.size <= ALONE)
+    else:
+        row = VECTORS * machine().vector // problem.itemsize
+        near = axis.stride == 1 and problem.groups > 1 and axis.out <= row and axis.size <= SHORT and _near(axis) >= NEAR[0] - 1
     framed = axis.boundary in ("zero", "constant") or axis.plain
     plain = problem.source == problem.dtype == problem.result != "int64" and machine().vector >= MASKED
-    return near and framed and plain and _alone(problem)
+    return near and axis.dilation == 1 and framed and plain and _alone(problem)
 
 
 def _near(axis: Axis) -> int:
-    """Where the first tap of the first result lies, from the even sample on that rows are read from."""
-    return axis.start % 2 if axis.start > 0 else axis.start
+    """Where the first tap of the first result lies, from the sample on that rows are read from, as many steps ahead as it may."""
+    return axis.start % axis.stride if axis.start > 0 else axis.start
 
 
 @lru_cache(maxsize=256)
-def _alternate(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Callable[..., None]:
-    from sash.kernels.cpu.alternate import BLANK, alternate, form
+def _frameless(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Callable[..., None]:
+    from sash.kernels.cpu.frameless import BLANK, form
+    from sash.kernels.cpu.frameless import frameless as kernel_of
     from sash.kernels.cpu.simd import sized
 
     *leading, axis = problem.axes
@@ -113,7 +120,7 @@ def _alternate(problem: Problem, steps: tuple[int, ...], first: int, goals: tupl
     line = np.where(line < 0, BLANK, line + begin).reshape(-1)
     images = problem.batch, problem.inputs
     at, goes = (offsets(list(zip(images, apart, strict=False))) for apart in (steps, goals))
-    kernel = sized(alternate, *form(np.dtype(problem.dtype).itemsize, axis.out, axis.size, _near(axis)))
+    kernel = sized(kernel_of, *form(np.dtype(problem.dtype).itemsize, axis.out, axis.size, _near(axis), axis.stride))
     where, shape, kind = (at + first, goes + goal, to, line), (axis.n - begin, axis.out), np.dtype(problem.dtype).type
 
     def slide(x: Array, w: Array, y: Array, cval: Any) -> None:

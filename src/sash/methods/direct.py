@@ -102,7 +102,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     inner, edges = problem.frame(STRIP) if _in_place(problem) and not _banded(problem) and not alone else (None, [problem.whole])
     cut = inner is None and not alone  # into tiles, which read some samples more than once
     once = problem.dtype != "int64" and borders.suits(problem.axes)  # copied and dealt out in one pass
-    lies = channels.alternates(problem)  # or not at all
+    lies = channels.frameless(problem)  # or not at all
     copied = "copy.near" if problem.samples * item <= machine.cache else "copy.sample"
     work: dict[str, float] = {copied: 0, "split.sample": 0}
     for box in edges if inner is None else (inner, *edges):
@@ -235,7 +235,7 @@ def boxes_of(problem: Problem, tile: tuple[int, ...]) -> list[Box]:
 
 def _banded(problem: Problem) -> bool:
     """Blocks are bands: what is copied of x serves many channels, or is little, or ends of rows would be most of the output."""
-    return shares_samples(problem) or problem.groups > 1 or channels.alternates(problem) or (_light(problem) and _shares(problem, 2) > 1)
+    return shares_samples(problem) or problem.groups > 1 or channels.frameless(problem) or (_light(problem) and _shares(problem, 2) > 1)
 
 
 def _band(problem: Problem, samples: float, most: int) -> tuple[int, ...]:
