@@ -312,3 +312,55 @@ def test_what_a_second_thread_brings_is_not_told_by_a_busy_moment():
     assert calibration.crew(rates, [0.6, 0.04, 0.6, 0.05, 0.58, 0.04, 0.4, 0.5])["crew"] == pytest.approx(0.05, abs=0.01)
     assert calibration.crew(rates, [0.9] * 8)["crew"] == 0.6
     assert calibration.crew(rates, [-0.2] * 8) == {"crew": 0.01, "crew.call": 5e-5}
+
+
+# --- compiling ahead -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """What this process would compile, and what it starts."""
+    jobs, started = [], []
+
+    class Child:
+        def __init__(self, told, **how):
+            started.append(told)
+
+        def wait(self, seconds=None):
+            if seconds is not None:
+                raise subprocess.TimeoutExpired("sash", seconds)
+
+        def kill(self):
+            started.append("killed")
+
+    monkeypatch.setattr(calibration, "_run", lambda given, guess, until: jobs.extend(given))
+    monkeypatch.setattr(subprocess, "Popen", Child)
+    return jobs, started
+
+
+def test_a_second_process_compiles_half_and_is_ended_when_time_is_up(ran):
+    jobs, started = ran
+    given, guess = tuple(problems()), replace(machine.shipped(), cores=2)
+    calibration.compile_ahead(given, guess, 10.0)
+    assert started[0][0] == sys.executable and "help_ahead(10.0)" in started[0][-1] and started[1:] == ["killed"]
+    mine = [problem.dtype for _, problem in jobs]
+    calibration.help_ahead(10.0)
+    theirs = [problem.dtype for _, problem in jobs[len(mine) :]]
+    assert set(mine) == {"float32"} and set(theirs) == {"float64", "int64"}
+    assert len(mine) + len(theirs) == calibration.AHEAD
+
+
+@pytest.mark.parametrize("cores, seconds, program", [(1, 10.0, sys.executable), (2, 0.5, sys.executable), (2, 10.0, "")])
+def test_one_process_compiles_all_where_two_are_no_use(ran, monkeypatch, cores, seconds, program):
+    jobs, started = ran
+    monkeypatch.setattr(sys, "executable", program)
+    calibration.compile_ahead(tuple(problems()), replace(machine.shipped(), cores=cores), seconds)
+    assert len(jobs) == calibration.AHEAD and not started
+
+
+def test_every_kind_of_work_has_its_turn_among_the_first_samples():
+    """Of 30 problems with channels among 4000 few would be timed, and their rate left as it was shipped."""
+    guess = machine.shipped()
+    first = calibration.first(tuple(problems()), guess)[:200]
+    assert len({(method.NAME, problem.dtype) for method, problem in first}) > 20
+    assert sum(problem.outputs > 1 for _, problem in first) > 10

@@ -232,3 +232,22 @@ def test_threads_keep_off_the_core_of_the_caller(monkeypatch):
     seen = []
     crew.share(lambda _: (both.wait(), crew.share(lambda _: seen.append(usable_cores()), range(4), 2)), range(2), 2)
     assert set(seen) == {len(mine)}, "a thread that keeps off a core counts one less"
+
+
+def test_threads_that_call_at_once_share_the_cores(monkeypatch):
+    """Two callers on two cores: each does its own work."""
+    monkeypatch.setattr(crew, "usable_cores", lambda: 2)
+    held, free, names = threading.Event(), threading.Event(), set()
+
+    def block(_):
+        held.set()
+        assert free.wait(30)
+
+    other = threading.Thread(target=crew.share, args=(block, range(1), 2))
+    other.start()
+    assert held.wait(20)
+    crew.share(lambda _: (sleep(1e-3), names.add(threading.current_thread().name)), range(30), 2)
+    free.set()
+    other.join()
+    assert names == {threading.current_thread().name}
+    assert not crew._crew.calling

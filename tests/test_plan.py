@@ -252,3 +252,26 @@ def test_passes_over_bytes_move_less_memory():
         plan = sash.plan("gaussian_blur", (2160, 3840), input_dtype=dtype, sigma=0.7, dtype=dtype)
         seconds.append(next(c.seconds for c in plan.candidates if c.name == "separable"))
     assert seconds[0] < seconds[1] < seconds[2], seconds
+
+
+def test_blocks_that_blas_shares_are_made_one_after_the_other():
+    """Two calls of BLAS at once wait for each other: 3 ms became 13 and more."""
+    x, w = (1, 256, 56, 56), (512, 256, 3, 3)
+    found = sash.plan("conv", x, w, method="gemm")
+    assert found.chosen.workers == 1
+    assert sash.plan("conv", x, w, method="gemm", input_dtype="int64").chosen.workers == machine.machine().cores
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("taps", [3, 60])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_windows_laid_out_as_columns_or_rows_give_the_same_sums(groups, taps, stride):
+    """Rows of 40 results by 3 taps are columns, rows of few by 60 are rows."""
+    rng = np.random.default_rng(taps)
+    x = rng.integers(-4, 5, (2, 4, 6, 40 + taps)).astype(np.float32)
+    w = rng.integers(-4, 5, (6, 4 // groups, 3, taps)).astype(np.float32)
+    settings = {"groups": groups, "stride": (1, stride), "padding": ((1, 1), (0, 0))}
+    np.testing.assert_array_equal(sash.conv(x, w, method="gemm", **settings), sash.conv(x, w, method="direct", **settings))
+    np.testing.assert_array_equal(
+        sash.conv(x, w, method="gemm", max_memory=1 << 16, **settings), sash.conv(x, w, method="direct", **settings)
+    )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ctypes import CDLL
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread, current_thread
+from threading import Lock, Thread, current_thread, get_ident
 from time import perf_counter
 from typing import Any
 
@@ -89,6 +89,8 @@ class _Crew:
         """Changed whenever a job is asked for, or done."""
         self.may: bool | None = None
         self.watch: Watch | None = None
+        self.calling: set[int] = set()
+        """Threads that share work now."""
         self.seen = 0.0
         """When work was last shared, or might have been."""
 
@@ -173,7 +175,8 @@ current_core = _asks_for_cores()
 def share(one: Callable[[Any], None], boxes: Sequence[Any], crew: int, seconds: float = 1.0) -> None:
     """Call `one` on every box, on `crew` threads of which this is one; the first error stops all and is raised.
 
-    Where all of it takes so few `seconds` that threads which sleep would come too late, this one does it alone.
+    Where all of it takes so few `seconds` that threads which sleep would come too late, this one does it alone; and threads
+    that call at the same time share the cores.
     """
     left = deque(boxes)
 
@@ -189,15 +192,23 @@ def share(one: Callable[[Any], None], boxes: Sequence[Any], crew: int, seconds: 
             left.clear()
             raise
 
-    us = _crew
-    if seconds < BRIEF and perf_counter() - us.seen > RECENT:
-        crew = 1
-    jobs = us.call(drain, min(crew, len(boxes)) - 1)
+    us, me = _crew, get_ident()
+    anew = me not in us.calling
+    us.calling.add(me)
     try:
-        drain()
+        if (callers := len(us.calling)) > 1:
+            crew = min(crew, max(usable_cores() // callers, 1))
+        if seconds < BRIEF and perf_counter() - us.seen > RECENT:
+            crew = 1
+        jobs = us.call(drain, min(crew, len(boxes)) - 1)
+        try:
+            drain()
+        finally:
+            errors = [job.end() for job in jobs]
+            us.seen = perf_counter()
     finally:
-        errors = [job.end() for job in jobs]
-        us.seen = perf_counter()
+        if anew:
+            us.calling.discard(me)
     for error in errors:
         if error:
             raise error
