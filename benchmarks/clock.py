@@ -6,12 +6,13 @@ Imports: NumPy only.
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from time import clock_gettime, perf_counter, process_time, sleep
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ def spent() -> float:
     total = 0.0
     for thread in THREADS.iterdir():
         with suppress(OSError):  # it has ended
-            total += clock_gettime((~int(thread.name) << 3) | THREAD_CLOCK)
+            total += time.clock_gettime((~int(thread.name) << 3) | THREAD_CLOCK)
     return total
 
 

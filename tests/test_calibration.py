@@ -1,8 +1,10 @@
 """Calibration: what is kept is whole, fits this machine, and is used; what does not fit is told of once and left alone."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from dataclasses import replace
@@ -12,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sash
-from sash import calibration, machine, planning
+from sash import ahead, calibration, machine, planning
 from sash.calibration import Sample, fit, keep, ratios
 from sash.cli.app import app
 from sash.errors import ArgumentError
@@ -342,9 +344,9 @@ def test_a_second_process_compiles_half_and_is_ended_when_time_is_up(ran):
     jobs, started = ran
     given, guess = tuple(problems()), replace(machine.shipped(), cores=2)
     calibration.compile_ahead(given, guess, 10.0)
-    assert started[0][0] == sys.executable and "help_ahead(10.0)" in started[0][-1] and started[1:] == ["killed"]
+    assert started[0][0] == sys.executable and "help_ahead(10.0, LOCK)" in started[0][-1] and started[1:] == ["killed"]
     mine = [problem.dtype for _, problem in jobs]
-    calibration.help_ahead(10.0)
+    calibration.help_ahead(10.0, os.devnull)
     theirs = [problem.dtype for _, problem in jobs[len(mine) :]]
     assert set(mine) == {"float32"} and set(theirs) == {"float64", "int64"}
     assert len(mine) + len(theirs) == calibration.AHEAD
@@ -364,3 +366,26 @@ def test_every_kind_of_work_has_its_turn_among_the_first_samples():
     first = calibration.first(tuple(problems()), guess)[:200]
     assert len({(method.NAME, problem.dtype) for method, problem in first}) > 20
     assert sum(problem.outputs > 1 for _, problem in first) > 10
+
+
+def test_processes_with_one_lock_take_turns_at_the_cache(tmp_path, monkeypatch):
+    """Numba reads its index, takes the next number and writes both: two at once took the same, and one was lost or misread."""
+    from numba.core.caching import IndexDataCacheFile
+
+    inside, most = [], []
+
+    def save(cache, key, data):
+        inside.append(key)
+        most.append(len(inside))
+        time.sleep(2e-3)
+        inside.remove(key)
+
+    monkeypatch.setattr(IndexDataCacheFile, "save", save)
+    lock = tmp_path / "lock"
+    lock.touch()
+    with ahead.one_saves(str(lock)):
+        saving = IndexDataCacheFile.save
+        threads = [threading.Thread(target=saving, args=(None, i, None)) for i in range(20)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+    assert max(most) == 1 and len(most) == 20 and IndexDataCacheFile.save is save

@@ -28,7 +28,7 @@ FLOORS = {
     **dict.fromkeys(("tiles", "bound", "race", "chunked", "gradients"), 6),
     "running": 7,
     "ops": 8,
-    **dict.fromkeys(("nn", "crossovers", "timings", "trials", "plots", "calibration", "samples", "cli", "__main__"), 9),
+    **dict.fromkeys(("nn", "crossovers", "timings", "trials", "plots", "calibration", "ahead", "samples", "cli", "__main__"), 9),
 }
 INTEGERS_ONLY = ("errors", "accuracy", "window", "axis", "problem", "machine")
 HEAVY = (

@@ -2,15 +2,13 @@
 
 Every method states its work as amounts of named units (`Cost.work`), so predicted time is linear in the rates, and
 non-negative least squares on relative errors finds them; nothing here knows what the units are.  What no sample
-reaches keeps its shipped rate, scaled as the others are.  Imports: machine, methods, samples, tiles.
+reaches keeps its shipped rate, scaled as the others are.  Imports: ahead, machine, methods, samples, tiles.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -23,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from sash import ahead
 from sash import machine as machines
 from sash.errors import ArgumentError
 from sash.machine import FORMAT, Machine
@@ -41,9 +40,6 @@ AHEAD, SHARE = 800, 0.5
 
 HERE = "float32"
 """The type whose kernels this process compiles: half of all."""
-
-SHORTEST = 2.0
-"""Seconds of compiling that are worth a process beside this one."""
 
 LEFT = 0.3
 """Part of the time that is left to the samples, whatever went before."""
@@ -183,26 +179,19 @@ def compile_ahead(given: Sequence[Problem], guess: Machine, seconds: float) -> N
 
     Kernels are compiled for one type, and each process finds in the cache on disk what the other compiled.
     """
-    until = perf_counter() + seconds
-    if guess.cores == 1 or seconds < SHORTEST or not sys.executable:
-        _run(first(given, guess), guess, until)
+    until, jobs = perf_counter() + seconds, first(given, guess)
+    if not ahead.able(guess.cores, seconds):
+        _run(jobs, guess, until)
         return
-    told = f"from sash import calibration; calibration.help_ahead({seconds})"
-    beside = subprocess.Popen([sys.executable, "-c", told], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _run([job for job in first(given, guess) if job[1].dtype == HERE], guess, until)
-        beside.wait(max(until - perf_counter(), 0.0))
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        beside.kill()
-        beside.wait()
+    mine = [job for job in jobs if job[1].dtype == HERE]
+    ahead.together(lambda: _run(mine, guess, until), f"from sash.calibration import help_ahead; help_ahead({seconds}, LOCK)", until)
 
 
-def help_ahead(seconds: float) -> None:
+def help_ahead(seconds: float, lock: str) -> None:
     """What the process beside does."""
     until, guess = perf_counter() + seconds, guessed()
-    _run([job for job in first(tuple(problems()), guess) if job[1].dtype != HERE], guess, until)
+    with ahead.one_saves(lock):
+        _run([job for job in first(tuple(problems()), guess) if job[1].dtype != HERE], guess, until)
 
 
 def first(given: Sequence[Problem], guess: Machine) -> list[Job]:

@@ -128,11 +128,11 @@ class _Crew:
         cores one was idle for up to 3 ms."""
         if current_thread() in self.threads:
             return
-        self.core, others = core, os.sched_getaffinity(os.getpid()) - {core}
-        if others:
-            for thread in self.threads:
-                with suppress(OSError):
-                    os.sched_setaffinity(thread.native_id or 0, others)
+        every = os.sched_getaffinity(os.getpid())
+        self.core = core
+        for thread in self.threads:
+            with suppress(OSError):
+                os.sched_setaffinity(thread.native_id or 0, every - {core} or every)
 
     def awake(self, news: Counter, seen: int, most: int, more: int, told: Counter) -> bool:
         """Watch for news; False where none came, or nobody may watch."""

@@ -101,6 +101,16 @@ def _near(axis: Axis) -> int:
     return axis.start % axis.stride if axis.start > 0 else axis.start
 
 
+NONE = np.zeros((1, 1), np.int64), np.zeros(1, np.int64)
+"""The rows of an axis that is not there: one, of one tap."""
+
+
+def _rows(a: Axis, step: int, ahead: int) -> tuple[Array, Array]:
+    """What each result along an axis reads by each tap, and where it goes."""
+    here = index(a)[np.add.outer(np.arange(a.out) * a.stride, np.arange(a.size) * a.dilation)]
+    return np.where(here < 0, OUTSIDE, here * step), np.arange(a.out) * ahead
+
+
 @lru_cache(maxsize=256)
 def _frameless(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Callable[..., None]:
     from sash.kernels.cpu.frameless import BLANK, form
@@ -109,19 +119,17 @@ def _frameless(problem: Problem, steps: tuple[int, ...], first: int, goals: tupl
 
     *leading, axis = problem.axes
     begin = axis.start - _near(axis)
-    line: Array = np.zeros((1, 1), np.int64)
-    to: Array = np.zeros(1, np.int64)
-    for a, step, ahead in zip(leading, steps[2:-1], goals[2:-1], strict=True):
-        read = np.add.outer(np.arange(a.out) * a.stride, np.arange(a.size) * a.dilation)
-        here = index(a)[read]
-        here = np.where(here < 0, OUTSIDE, here * step)
-        line = np.add(line[:, None, :, None], here[None, :, None, :]).reshape(len(line) * a.out, -1)
-        to = np.add.outer(to, np.arange(a.out) * ahead).reshape(-1)
-    line = np.where(line < 0, BLANK, line + begin).reshape(-1)
+    *planes, rows = (_rows(a, step, ahead) for a, step, ahead in zip(leading, steps[2:-1], goals[2:-1], strict=True)) if leading else [NONE]
+    far, far_to = NONE
+    for line, to in planes:
+        far = np.add(far[:, None, :, None], line[None, :, None, :]).reshape(len(far) * len(line), -1)
+        far_to = np.add.outer(far_to, to).reshape(-1)
+    near, near_to = rows
+    tables = (far_to, np.maximum(far, BLANK).reshape(-1), near_to, np.where(near < 0, BLANK, near + begin).reshape(-1))
     images = problem.batch, problem.inputs
     at, goes = (offsets(list(zip(images, apart, strict=False))) for apart in (steps, goals))
     kernel = sized(kernel_of, *form(np.dtype(problem.dtype).itemsize, axis.out, axis.size, _near(axis), axis.stride))
-    where, shape, kind = (at + first, goes + goal, to, line), (axis.n - begin, axis.out), np.dtype(problem.dtype).type
+    where, shape, kind = (at + first, goes + goal, *tables), (axis.n - begin, axis.out), np.dtype(problem.dtype).type
 
     def slide(x: Array, w: Array, y: Array, cval: Any) -> None:
         kernel(x, w.reshape(-1), y, *where, *shape, kind(cval))

@@ -36,11 +36,12 @@ def watch(news: Any, seen: int, most: int, more: int, told: Any) -> bool:
     told[0] += 1
     start = cycles()
     while news[0] == seen:
-        if cycles() - start > most:
+        passed = cycles() - start
+        if passed > most or passed < 0:  # another core's time stamp may be behind
             return False
-    start = cycles()
-    while cycles() - start < more:
-        pass
+    start = passed = cycles()
+    while 0 <= passed - start < more:
+        passed = cycles()
     return True
 
 
