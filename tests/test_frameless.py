@@ -1,5 +1,7 @@
 """Channels read where they lie: what the definition gives, at every edge, by one channel or many; the same bits in any block."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,20 @@ def test_what_is_not_finite_stays_in_its_window(value):
             exact = oracle_networks.conv(x, w, stride=2, padding=1, groups=3)
         np.testing.assert_array_equal(y, exact)
         x[spot] = 1
+
+
+@pytest.mark.parametrize(
+    "x, w, limit", [((120, 120, 16), (9, 9, 3), 1 << 20), ((200, 200, 8), (11, 11, 3), None), ((300, 300), (3, 3), 1 << 17)]
+)
+def test_the_tables_are_in_what_is_promised(x, w, limit):
+    """A row of outputs by 121 rows of taps would be a table of 9 MB; planes and rows apart are two of some kilobytes."""
+    settings = {"stride": (*[1] * (len(x) - 1), 2), "method": "direct", "max_memory": limit, "separable": False}
+    a, b = np.ones(x, np.float32), np.ones(w, np.float32)
+    sash.correlate(np.ones([n + 1 for n in x], np.float32), b, **settings)  # compiled, and imported
+    tracemalloc.start()
+    try:
+        y = sash.correlate(a, b, **settings)
+        peak = tracemalloc.get_traced_memory()[1] - y.nbytes
+    finally:
+        tracemalloc.stop()
+    assert peak <= sash.plan("correlate", x, w, **settings).scratch + (1 << 16)

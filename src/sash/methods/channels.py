@@ -111,30 +111,35 @@ def _rows(a: Axis, step: int, ahead: int) -> tuple[Array, Array]:
     return np.where(here < 0, OUTSIDE, here * step), np.arange(a.out) * ahead
 
 
-@lru_cache(maxsize=256)
 def _frameless(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Callable[..., None]:
-    from sash.kernels.cpu.frameless import BLANK, form
+    from sash.kernels.cpu.frameless import form
     from sash.kernels.cpu.frameless import frameless as kernel_of
     from sash.kernels.cpu.simd import sized
 
-    *leading, axis = problem.axes
-    begin = axis.start - _near(axis)
-    *planes, rows = (_rows(a, step, ahead) for a, step, ahead in zip(leading, steps[2:-1], goals[2:-1], strict=True)) if leading else [NONE]
+    axis, kind = problem.axes[-1], np.dtype(problem.dtype)
+    begin, images = axis.start - _near(axis), (problem.batch, problem.inputs)
+    at, goes = (offsets(list(zip(images, apart, strict=False))) for apart in (steps, goals))
+    kernel = sized(kernel_of, *form(kind.itemsize, axis.out, axis.size, _near(axis), axis.stride))
+    where, shape = (at + (first + begin), goes + goal, *_lines(problem.axes, steps, goals)), (axis.n - begin, axis.out)
+
+    def slide(x: Array, w: Array, y: Array, cval: Any) -> None:
+        kernel(x, w.reshape(-1), y, *where, *shape, kind.type(cval))
+
+    return slide
+
+
+@lru_cache(maxsize=256)
+def _lines(axes: tuple[Axis, ...], steps: tuple[int, ...], goals: tuple[int, ...]) -> tuple[Array, ...]:
+    """Where planes go and what they read, and rows."""
+    from sash.kernels.cpu.frameless import BLANK
+
+    *planes, rows = [NONE] + [_rows(a, step, ahead) for a, step, ahead in zip(axes[:-1], steps[2:-1], goals[2:-1], strict=True)]
     far, far_to = NONE
     for line, to in planes:
         far = np.add(far[:, None, :, None], line[None, :, None, :]).reshape(len(far) * len(line), -1)
         far_to = np.add.outer(far_to, to).reshape(-1)
     near, near_to = rows
-    tables = (far_to, np.maximum(far, BLANK).reshape(-1), near_to, np.where(near < 0, BLANK, near + begin).reshape(-1))
-    images = problem.batch, problem.inputs
-    at, goes = (offsets(list(zip(images, apart, strict=False))) for apart in (steps, goals))
-    kernel = sized(kernel_of, *form(np.dtype(problem.dtype).itemsize, axis.out, axis.size, _near(axis), axis.stride))
-    where, shape, kind = (at + first, goes + goal, *tables), (axis.n - begin, axis.out), np.dtype(problem.dtype).type
-
-    def slide(x: Array, w: Array, y: Array, cval: Any) -> None:
-        kernel(x, w.reshape(-1), y, *where, *shape, kind(cval))
-
-    return slide
+    return far_to, np.maximum(far, BLANK).reshape(-1), near_to, np.maximum(near, BLANK).reshape(-1)
 
 
 class _Turns(NamedTuple):
