@@ -41,7 +41,7 @@ WINDOWS = 1 << 20
 """Terms of a little problem whose windows are asked for, at most."""
 
 MANY = 64
-"""Blocks of fused passes at most, and of sums where memory is limited: what is kept of each takes some, and many are made then."""
+"""Blocks of fused passes, at most: what is kept of each takes memory, and many are made where there is little."""
 
 
 class Bound(NamedTuple):
@@ -64,7 +64,7 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
     plan = choose(problem, method, max_memory, workers)
     if fuses and plan.method == separable.NAME:
         return passes(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, plan.seconds)
-    if not sums or plan.method != direct.NAME or (max_memory is not None and len(plan.boxes) > MANY):
+    if not sums or plan.method != direct.NAME:
         return None
     limit = float("inf") if max_memory is None else max_memory
     way = together(problem, limit, machine().cores) if problem.upsampled and not little.spreads(problem, limit) else None
