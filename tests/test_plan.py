@@ -259,6 +259,8 @@ def test_blocks_that_blas_shares_are_made_one_after_the_other():
     x, w = (1, 256, 56, 56), (512, 256, 3, 3)
     found = sash.plan("conv", x, w, method="gemm")
     assert found.chosen.workers == 1
+    torch = pytest.importorskip("torch")
+    assert sash.plan("conv", x, w, method="gemm", input_dtype=torch.float32).chosen.workers == 1  # tensors are arrays to it
     assert sash.plan("conv", x, w, method="gemm", input_dtype="int64").chosen.workers == machine.machine().cores
 
 

@@ -88,8 +88,8 @@ def calibrate(*, seconds: float = SECONDS, store: bool = True, progress: Progres
     Parameters
     ----------
     seconds : float
-        That may be spent, of which at most half on compiling. What is not reached keeps its shipped rate, scaled as the
-        others are.
+        That may be spent, of which at most half on compiling kernels that the cache has not, which a second process helps
+        with. What is not reached keeps its shipped rate, scaled as the others are.
     store : bool
         False: nothing is written, and plans stay what they are.
     progress : callable, optional

@@ -120,8 +120,10 @@ class _Crew:
         """Whether threads may watch; asked when kernels are there, since what needs none should not load a compiler."""
         from sash.kernels.cpu import bell
 
-        self.may = bell.watches()
-        self.watch = bell.watch if self.may else None
+        with self.hiring:
+            if self.may is None:  # nobody has hired more threads than there are cores meanwhile
+                self.may = bell.watches()
+                self.watch = bell.watch if self.may else None
 
     def keep_off(self, core: int) -> None:
         """Threads run on other cores than the caller's, where Linux often wakes them and leaves them waiting for it: of two
