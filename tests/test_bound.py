@@ -293,16 +293,21 @@ def test_most_channels_are_made_one_by_one(bound, monkeypatch):
 
 
 def held_and_promised(threads, x, w, verb="conv_transpose", **settings):
-    """Bytes beside the result, of a verb called again, and of its plan; NumPy tells tracemalloc of its arrays."""
+    """Bytes beside the result, of a verb called again, and of its plan; NumPy tells tracemalloc of its arrays.
+
+    The least of three: caches of plans and shapes, which fill and are emptied meanwhile, take some tens of kilobytes.
+    """
+    held = []
     with sash.threads(threads):
         y = getattr(sash, verb)(x, w, **settings)
-        tracemalloc.start()
-        try:
-            getattr(sash, verb)(x, w, **settings)
-            held = tracemalloc.get_traced_memory()[1] - y.nbytes
-        finally:
-            tracemalloc.stop()
-        return held, sash.plan(verb, x.shape, w.shape, **settings).scratch
+        for _ in range(3):
+            tracemalloc.start()
+            try:
+                getattr(sash, verb)(x, w, **settings)
+                held.append(tracemalloc.get_traced_memory()[1] - y.nbytes)
+            finally:
+                tracemalloc.stop()
+        return min(held), sash.plan(verb, x.shape, w.shape, **settings).scratch
 
 
 @pytest.mark.parametrize("limit", [None, 1 << 20, 1 << 18])
@@ -377,12 +382,13 @@ def test_what_boundaries_fold_back_is_counted(boundary, limit):
 
 @pytest.mark.parametrize("limit", [None, 1 << 19, 1 << 17])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_what_a_channel_takes_is_counted(threads, limit):
-    """A channel of 160² with its border is 103 kB; with little memory rows are cut instead."""
-    settings = {"stride": 2, "padding": 1, "groups": 32, "method": "direct", "max_memory": limit}
+@pytest.mark.parametrize("stride", [2, 3])
+def test_what_a_channel_takes_is_counted(stride, threads, limit):
+    """A channel of 160² with its border is 103 kB; with little memory rows are cut instead.  With stride 2 it needs none."""
+    settings = {"stride": stride, "padding": 1, "groups": 32, "method": "direct", "max_memory": limit}
     x, w = np.ones((1, 32, 160, 160), np.float32), np.ones((32, 1, 4, 4), np.float32)
     held, promised = held_and_promised(threads, x, w, **settings)
-    assert 20_000 < held <= promised <= (limit or promised)
+    assert (20_000 if stride == 3 else 2000) < held <= promised <= (limit or promised)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +416,7 @@ def test_most_blocks_are_bound(bound):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_are_bound(name, bound, monkeypatch):
-    monkeypatch.setattr(scored, "windowed", lambda *told: setattr(bound, "calls", bound.calls + 1))
+    monkeypatch.setattr(scored, "by_windows", lambda *told: setattr(bound, "calls", bound.calls + 1))
     CALLS[name]()
     assert bound.calls == 1
 

@@ -43,6 +43,9 @@ WINDOWS = 1 << 20
 MANY = 64
 """Blocks of fused passes, at most: what is kept of each takes memory, and many are made where there is little."""
 
+KEPT, PART = 5000, 8
+"""Bytes that Python keeps for a block; where memory is limited, all blocks of a problem may take this part of it."""
+
 
 class Bound(NamedTuple):
     """`call(x, prepared(weights), y, cval, bias)` writes y, to which `bias` is added, if any."""
@@ -68,15 +71,21 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
         return None
     limit = float("inf") if max_memory is None else max_memory
     way = together(problem, limit, machine().cores) if problem.upsampled and not little.spreads(problem, limit) else None
-    return settle(problem._replace(finite=True, mirrored=False), plan.boxes or (problem.whole,), plan.workers, plan.seconds, way)
+    made = plan.boxes or (problem.whole,)
+    return settle(problem._replace(finite=True, mirrored=False), made, plan.workers, plan.seconds, way, limit / PART / KEPT)
 
 
 @by_rates(256)
-def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, seconds: float, way: Together | None) -> Bound | None:
-    """The same for these blocks, whatever it was that chose them; a transposed problem that is not little has a `way` of its own."""
+def settle(
+    problem: Problem, boxes: tuple[Box, ...], workers: int, seconds: float, way: Together | None, most: float = float("inf")
+) -> Bound | None:
+    """The same for these blocks, whatever it was that chose them; a transposed problem that is not little has a `way` of its own.
+
+    None for more than one block where those are more than `most`.
+    """
     if little.takes(problem) and way is None and boxes == (problem.whole,):
         return Bound(*little.bound(problem))
-    if not readable(np.dtype(problem.source), problem.dtype) or sum([prod([p - o for o, p in box[:-1]]) for box in boxes]) > TABLES:
+    if len(boxes) > max(most, 1) or not readable(np.dtype(problem.source), problem.dtype) or sum([prod([p - o for o, p in box[:-1]]) for box in boxes]) > TABLES:
         return None
     phases = [(phases, part) for phases, part in problem.phases() if part is not None]
     if way:
@@ -84,7 +93,7 @@ def settle(problem: Problem, boxes: tuple[Box, ...], workers: int, seconds: floa
     else:
         found = [_block(problem, box, _made) for box in boxes]
     blocks: list[Call] = [block for block in found if block is not None]
-    if len(blocks) < len(found):
+    if len(blocks) < len(found) or len(blocks) > max(most, 1):
         return None
 
     def call(x: Array, kernel: Any, y: Array, cval: Any, bias: Array | None) -> None:

@@ -25,7 +25,10 @@ NEAR = -2, 3
 """The first and last sample, from the one on that belongs to it, that a result may read where rows are dealt out in registers."""
 
 VECTORS, SHORT = 4, 5
-"""Vectors of a row, and taps across, at most where one is read with stride 1: each is loaded anew for each tap."""
+"""Vectors of a row, and taps across, at most where one is read with stride 1 and serves no other row: each tap loads it anew."""
+
+ACROSS = 7
+"""Taps across at most where rows of stride 1 serve several rows of results."""
 
 ALONE = 4
 """Taps of a row at most where there is one channel: with five, rows of outputs that share what was copied are as fast."""
@@ -51,7 +54,7 @@ def _alone(problem: Problem) -> bool:
 def takes(problem: Problem, x: Array, y: Array) -> bool:
     """They are `apart`, and kernels reach the arrays as they lie."""
     return (
-        apart(problem)
+        apart(_as_stored(problem, x, y))
         and borders.takes(x, problem.axes, problem.dtype)
         and (y.dtype == problem.dtype or storable(problem.dtype, y.dtype, problem.bits > 0))
         and lies_well(y.shape, y.strides, y.itemsize, y.ndim - 1)
@@ -60,7 +63,13 @@ def takes(problem: Problem, x: Array, y: Array) -> bool:
 
 def slide(problem: Problem, x: Array, w: Array, y: Array, cval: float) -> None:
     """Write y."""
-    settled(problem, steps(x), 0, steps(y), 0)(flat(x), w, flat(y), cval)
+    settled(_as_stored(problem, x, y), steps(x), 0, steps(y), 0)(flat(x), w, flat(y), cval)
+
+
+def _as_stored(problem: Problem, x: Array, y: Array) -> Problem:
+    """The problem with the arrays' own types: classes of a transposed one are told those that it is computed in."""
+    alike = x.dtype == problem.source and y.dtype == problem.result
+    return problem if alike else problem._replace(source=x.dtype.name, result=y.dtype.name)
 
 
 def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, ...], goal: int) -> Callable[..., None]:
@@ -84,16 +93,38 @@ def settled(problem: Problem, steps: tuple[int, ...], first: int, goals: tuple[i
 
 
 def frameless(problem: Problem) -> bool:
-    """Rows are read where they lie: taps are near, and with stride 1 rows so short that a vector or four make all of one."""
+    """Rows are read where they lie: taps are near, and with stride 1 rows serve several, or a vector or four make all of one."""
     axis = problem.axes[-1]
     if axis.stride == 2:
         near = NEAR[0] <= _near(axis) and _near(axis) + axis.size - 1 <= NEAR[1] and (problem.groups > 1 or axis.size <= ALONE)
+    elif _fringed(problem.axes, problem.itemsize):
+        near = problem.groups > 1
     else:
         row = VECTORS * machine().vector // problem.itemsize
         near = axis.stride == 1 and problem.groups > 1 and axis.out <= row and axis.size <= SHORT and _near(axis) >= NEAR[0] - 1
     framed = axis.boundary in ("zero", "constant") or axis.plain
     plain = problem.source == problem.dtype == problem.result != "int64" and machine().vector >= MASKED
     return near and axis.dilation == 1 and framed and plain and _alone(problem)
+
+
+def _fringed(axes: tuple[Axis, ...], itemsize: int) -> bool:
+    """Rows of stride 1 serve several rows of results, each a vector at least, and its two ends hold what there is of a border."""
+    axis, lanes = axes[-1], MASKED // itemsize
+    lead, tail = _beside(axis)
+    fits = axis.out >= lanes >= max(lead, tail) and axis.size <= ACROSS
+    return fits and axis.stride == axis.dilation == 1 and (len(axes) < 2 or axes[-2].stride == axes[-2].dilation == 1)
+
+
+def _beside(axis: Axis) -> tuple[int, int]:
+    """What a row of stride 1 is read beyond, before its first sample and behind its last."""
+    return -_near(axis), max(axis.start + axis.out + axis.size - 1 - axis.n, 0)
+
+
+def tables_of(problem: Problem, counts: tuple[int, ...]) -> int:
+    """Bytes of the tables for so many images and results along each axis, where rows are read in place, while they are made."""
+    *planes, rows = [(1, 1), *zip(counts[1:-1], [a.size for a in problem.axes[:-1]], strict=True)]
+    entries = prod([n * size for n, size in planes]) + prod(rows) + sum([n * size for n, size in planes]) + counts[0] * problem.inputs
+    return 32 * entries + (1 << 12)
 
 
 def _near(axis: Axis) -> int:
@@ -119,11 +150,32 @@ def _frameless(problem: Problem, steps: tuple[int, ...], first: int, goals: tupl
     axis, kind = problem.axes[-1], np.dtype(problem.dtype)
     begin, images = axis.start - _near(axis), (problem.batch, problem.inputs)
     at, goes = (offsets(list(zip(images, apart, strict=False))) for apart in (steps, goals))
+    if _fringed(problem.axes, kind.itemsize):
+        return _fringes(problem.axes, kind, (at + (first + begin), goes + goal), _lines(problem.axes, steps, goals))
     kernel = sized(kernel_of, *form(kind.itemsize, axis.out, axis.size, _near(axis), axis.stride))
     where, shape = (at + (first + begin), goes + goal, *_lines(problem.axes, steps, goals)), (axis.n - begin, axis.out)
 
     def slide(x: Array, w: Array, y: Array, cval: Any) -> None:
         kernel(x, w.reshape(-1), y, *where, *shape, kind.type(cval))
+
+    return slide
+
+
+def _fringes(axes: tuple[Axis, ...], kind: np.dtype[Any], images: tuple[Array, Array], lines: tuple[Array, ...]) -> Callable[..., None]:
+    from sash.kernels.cpu.fringes import form, fringes
+    from sash.kernels.cpu.simd import sized
+
+    (far_to, far, near_to, near), axis = lines, axes[-1]
+    near, n = near.reshape(len(near_to), -1), axis.n - max(axis.start, 0)
+    h, line = near.shape[1], np.concatenate([near[:, 0], near[-1, 1:]])
+    sizes = form(kind.itemsize, len(near_to), axis.out, h, axis.size, *_beside(axis))
+    pitch, room = int(near_to[-1]) // max(len(near_to) - 1, 1), len(sizes[0]) * len(sizes[1]) + axis.size
+    kernel, told = sized(fringes, *sizes), (*images, far_to, far, line, pitch)
+
+    def slide(x: Array, w: Array, y: Array, cval: Any) -> None:
+        blank = np.empty(room, kind)
+        blank.fill(cval)
+        kernel(x, w.reshape(-1), y, *told, blank, n, axis.out, h, kind.type(cval))
 
     return slide
 

@@ -31,11 +31,15 @@ WORK, PIECES = 1 << 24, 32
 SHARE = 1 << 21
 """Terms of a block at least where there would be fewer than `EACH` for each core: 40 us, of which handing it over takes 5."""
 
+LONG = 8
+"""Shares of each core from which it has several blocks: the first to finish helps the other.  Of less work each has one: at the
+end of a block a thread may wait for Python's lock (3 -> 16 channels of 224², stride 2: 120 us, then 99)."""
+
 STORED, ALONE = 32, 8
 """Terms that a result counts as where outputs share samples, and where they do not."""
 
 EACH, CACHES = 2, 4
-"""Blocks of each core, at least where there is so much work; what a band reads takes so many caches (64 -> 64 channels of
+"""Blocks of each core, at least where there is so much work (see `LONG`); what a band reads takes so many caches (64 -> 64 channels of
 112²: 2 rows at once 17.8 ms, 8 rows 13.4, all 11.5)."""
 
 AHEAD = 4
@@ -93,16 +97,17 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     filled = _filled(problem, tile, machine.side)
     if problem.reads(filled) * item <= limit / 2:
         tile = filled
-    if _banded(problem):
-        tile = _band(problem, min(machine.cache * CACHES, limit / 2) / item, machine.cores * EACH)
     whole = tuple([p for _, p in problem.whole])
+    lies = channels.frameless(problem) and problem.straight and not problem.woven  # arrays that kernels reach as they lie
+    if _banded(problem):
+        most = min(machine.cache * CACHES, limit / 2) / item
+        tile = _band(problem, float("inf") if lies and channels.tables_of(problem, whole) <= limit / 2 else most, machine.cores * EACH)
     if _light(problem) and problem.reads(whole) * item <= limit / 2 and _shares(problem, 2) == 1:
         tile = whole
     alone, last = _alone(problem, tile), last_axis(problem.axes)
     inner, edges = problem.frame(STRIP) if _in_place(problem) and not _banded(problem) and not alone else (None, [problem.whole])
     cut = inner is None and not alone  # into tiles, which read some samples more than once
     once = problem.dtype != "int64" and borders.suits(problem.axes)  # copied and dealt out in one pass
-    lies = channels.frameless(problem)  # or not at all
     copied = "copy.near" if problem.samples * item <= machine.cache else "copy.sample"
     work: dict[str, float] = {copied: 0, "split.sample": 0}
     for box in edges if inner is None else (inner, *edges):
@@ -142,7 +147,8 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         if weights * item > machine.cache:
             work["far.sample"] = work.get("far.sample", 0) + blocks * weights * item / 4
     rows = prod(tile[: last + 1]) * 16
-    scratch = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1) + rows + problem.taps * 24
+    held = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1)
+    scratch = (channels.tables_of(problem, tile) if lies else held) + rows + problem.taps * 24
     if joined := _joined(problem, tile, machine):
         scratch += prod(tile[:-2]) * problem.outputs * (joined + tile[-1] + problem.axes[-1].reach) * item
     if problem.woven or not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
@@ -239,10 +245,11 @@ def _banded(problem: Problem) -> bool:
 
 
 def _band(problem: Problem, samples: float, most: int) -> tuple[int, ...]:
-    """A tile that reads so many samples at most, cut along its first axes into about `most` if there is enough work."""
-    pieces, band = _shares(problem, most), list(problem.tile(max(int(samples), 1)))
+    """A tile that reads so many samples at most, cut along its first axes into about `most` if there is enough work: where it
+    may read any number, into whole images."""
+    pieces, band = _shares(problem, most), list(problem.tile(max(samples, 1)))
     while 2 * problem.count(tuple(band)) <= pieces:
-        i = max(range(max(len(band) - 1, 1)), key=band.__getitem__)
+        i = 0 if samples == float("inf") and band[0] > 1 else max(range(max(len(band) - 1, 1)), key=band.__getitem__)
         if band[i] == 1:
             break
         band[i] = -(-band[i] // 2)
@@ -251,8 +258,9 @@ def _band(problem: Problem, samples: float, most: int) -> tuple[int, ...]:
 
 def _shares(problem: Problem, most: int) -> int:
     """Blocks that are worth handing to another thread, at most so many: an even number, so that two take as many."""
+    cores = machine().cores
     found = problem.results * (problem.taps + (STORED if shares_samples(problem) else ALONE)) // SHARE
-    return (min(found - found % 2, most) or 1) if machine().cores > 1 else 1
+    return (min(found - found % 2, most if found >= LONG * cores else max(cores, 2)) or 1) if cores > 1 else 1
 
 
 def _light(problem: Problem) -> bool:

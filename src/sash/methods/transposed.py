@@ -18,7 +18,7 @@ import numpy as np
 
 from sash.arrays.numpy_ import Array, packed
 from sash.axis import Axis
-from sash.machine import Machine
+from sash.machine import Machine, machine
 from sash.methods import borders, channels
 from sash.methods.offsets import joins, shares_samples
 from sash.methods.phases import SHUFFLED, offsets
@@ -31,8 +31,11 @@ their border.  Caches hold them."""
 WIDE = 64
 """Bytes of a vector, at most."""
 
-PIECES = 2
-"""Blocks of channels for every core: the last to finish has less to do."""
+WAYS, ACROSS, TABLE = 2, 9, 1 << 15
+"""Classes of a row, taps across and rows of terms, at most, of channels whose rows are read where they lie."""
+
+PIECES, LONG = 2, 1 << 25
+"""Blocks of channels for every core, from so many terms on: the last to finish has less to do.  Of fewer terms one."""
 
 
 class Together(NamedTuple):
@@ -52,7 +55,8 @@ def together(problem: Problem, limit: float, cores: int) -> Together:
     found = crosses(problem)
     if found is not None and found.held * cores * problem.itemsize <= limit:
         images = problem.batch * problem.outputs
-        return Together((-(-images // (PIECES * cores)),), found.held, True)
+        pieces = cores * (PIECES if problem.results * problem.taps >= LONG else 1)
+        return Together((-(-images // pieces),), found.held, True)
     parts = [part for _, part in problem.phases() if part is not None]
     most = HELD if limit == float("inf") else min(HELD, int(limit) // (4 * cores * problem.itemsize))
     lead = [max([-(-(a.out - p.first) // p.step) for p in a.phases()], default=0) for a in problem.axes[:-1]]
@@ -90,10 +94,14 @@ class Crossed(NamedTuple):
     taps: int
     """Of a channel, in use or not."""
     counts: tuple[int, ...]
+    terms: int = 0
+    """Rows of terms of all rows of results where rows are read as they lie; 0 where they are not."""
 
     @property
     def held(self) -> int:
         """Elements of one channel with its border, of one row of results, and of the tables."""
+        if self.terms:
+            return 8 * self.terms + 4 * len(self.source) + 2 * (self.slack + max(self.counts))
         return prod(self.laid) + (len(self.counts) + 2) * (max(self.counts) + self.slack) + 8 * len(self.source) + 16 * self.taps
 
     @property
@@ -145,7 +153,8 @@ def crosses(problem: Problem) -> Crossed | None:
         else:  # no tap meets a sample
             begin.append(begin[-1])
     counts = tuple([-(-(problem.out[-1] - p.first) // p.step) for p in phases[-1]])
-    return Crossed(frame, laid, source, kind, np.array(begin), np.concatenate(off), np.concatenate(tap), prod(sizes), counts)
+    terms = prod([a.out * -(-a.size // a.phases()[0].every) for a in problem.axes[:-1]]) if frameless(problem) else 0
+    return Crossed(frame, laid, source, kind, np.array(begin), np.concatenate(off), np.concatenate(tap), prod(sizes), counts, terms)
 
 
 def cross(problem: Problem, first: int, last: int) -> Callable[[Array, Array, Array], None]:
@@ -156,6 +165,8 @@ def cross(problem: Problem, first: int, last: int) -> Callable[[Array, Array, Ar
 
     c = crosses(problem)
     assert c is not None
+    if frameless(problem):
+        return _frameless(problem, first, last)
     item, axes = np.dtype(problem.dtype).itemsize, problem.axes
     steps, goals = packed(tuple([a.n for a in axes]), 1), packed(tuple(problem.out), 1)
     f = borders.frame(c.axes, (1, 1), (0, 0, *steps))
@@ -177,6 +188,78 @@ def cross(problem: Problem, first: int, last: int) -> Callable[[Array, Array, Ar
     return make
 
 
+@lru_cache(maxsize=256)
+def frameless(problem: Problem) -> bool:
+    """Rows are read where they lie, both classes side by side: their ends hold what there is of a border."""
+    lanes = channels.MASKED // problem.itemsize
+    if machine().vector < channels.MASKED or problem.dtype != problem.source or problem.dtype != problem.result:
+        return False
+    ways = [p.axis for p in problem.axes[-1].phases()]
+    if len(ways) != WAYS or problem.axes[-1].size > ACROSS or any([a is None or a.dilation > 1 or a.stride > 1 for a in ways]):
+        return False
+    near, (lead, tail) = _near(problem.axes[-1])
+    entries = prod([a.out * a.size for a in problem.axes[:-1]])
+    return max(lead, tail) <= lanes <= problem.out[-1] // WAYS and abs(near[1] - near[0]) < WAYS and entries <= TABLE
+
+
+def _near(axis: Axis) -> tuple[list[int], tuple[int, int]]:
+    """Where the first taps of both classes lie from sample j on, and how many samples before a row's first and behind its last they read."""
+    ways = [p.axis for p in axis.phases() if p.axis]
+    begin, count = [a.start for a in ways], -(-axis.out // WAYS)
+    past = max([a.start + a.size for a in ways]) + count - 1 - axis.n
+    return begin, (max(-min(begin), 0), max(past, 0))
+
+
+@lru_cache(maxsize=256)
+def _terms(axes: tuple[Axis, ...], steps: tuple[int, ...], taps: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    """Where the terms of each row of results begin; which rows of samples they read, -1 being outside; and their first weight."""
+    count = tuple([a.out for a in axes])
+    lists = list[tuple[Array, Array, Array]]()
+    for found in product(*[a.phases() for a in axes]):
+        at, read, weight = np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.zeros(1, np.int64)
+        for a, p, step, tap, goal in zip(axes, found, steps, taps, packed(count, 1), strict=True):
+            here = np.arange(p.first, a.out, p.step)
+            each = p.axis or a._replace(size=0)
+            of = (each.start + np.arange(len(here)) * each.stride)[:, None] + np.arange(each.size) * each.dilation
+            of = np.where((of >= 0) & (of < a.n), of * step, channels.OUTSIDE)
+            at = np.add.outer(at, here * goal).reshape(-1)
+            read = np.add(read[:, None, :, None], of[None, :, None, :]).reshape(len(read) * len(of), -1)
+            weight = np.add.outer(weight, (p.tap + np.arange(each.size) * p.every) * tap).reshape(-1)
+        lists.append((at, read, weight))
+    length = np.zeros(prod(count), np.int64)
+    for at, read, _ in lists:
+        length[at] = read.shape[1]
+    begin = np.concatenate([[0], np.cumsum(length)])
+    row, number = np.empty(begin[-1], np.int64), np.empty(begin[-1], np.int64)
+    for at, read, weight in lists:
+        spots = begin[at][:, None] + np.arange(read.shape[1])
+        row[spots], number[spots] = np.maximum(read, -1), weight
+    return begin, row, number
+
+
+def _frameless(problem: Problem, first: int, last: int) -> Callable[[Array, Array, Array], None]:
+    """`cross` of a problem that is `frameless`."""
+    from sash.kernels.cpu import simd
+    from sash.kernels.cpu.selvages import lanes_of, selvages
+
+    axes, axis, item = problem.axes, problem.axes[-1], problem.itemsize
+    steps, goals = packed(tuple([a.n for a in axes]), 1), packed(tuple(problem.out), 1)
+    even, odd = axis.phases()
+    assert even.axis is not None and odd.axis is not None
+    near, (lead, tail) = _near(axis)
+    ahead, images = max(min(near), 0), np.arange(first, last)
+    lanes, cols = lanes_of(item, -(-axis.out // WAYS))
+    sizes = even.axis.size + 1, odd.axis.size + 1, near[1] - near[0] + 2, lead + 1, tail + 1, 1 + WAYS * even.tap + odd.tap
+    kernel = simd.sized(selvages, lanes, cols, (0,) * WAYS, *[(0,) * size for size in sizes])
+    begin, row, tap = _terms(axes[:-1], steps[:-1], packed(tuple([a.size for a in axes]), 1)[:-1])
+    told = (
+        *(images * prod([a.n for a in axes]) + ahead, images * prod(problem.out), first),
+        *(offsets(list(zip(problem.out[:-1], goals, strict=False))), begin, row, tap),
+        *(np.zeros(len(lanes) * len(cols) + axis.size, problem.dtype), prod([a.size for a in axes]), axis.n - ahead, axis.out),
+    )
+    return lambda x, w, y: kernel(x, w, y, *told)
+
+
 def crossing(problem: Problem, way: Together, machine: Machine) -> dict[str, float]:
     """The work of a problem whose channels are made one by one."""
     c, lanes = crosses(problem), machine.vector // problem.itemsize
@@ -187,6 +270,6 @@ def crossing(problem: Problem, way: Together, machine: Machine) -> dict[str, flo
     return {
         f"direct.apart.product.{problem.dtype}": images * float(terms[c.kind].sum()),
         f"result.{problem.dtype}": float(images * len(c.source) * filled.sum()),
-        "copy.sample": float(images * (prod(c.laid) + prod(problem.out))),
+        "copy.sample": float(images * (prod(problem.out) + (0 if c.terms else prod(c.laid)))),
         "direct.block": -(-images // way.tile[0]),
     }

@@ -115,13 +115,12 @@ def score_by_moments(
 
 def _score_windows(found: little.Windows, centred: bool, x: Array, t: Array, m: Array, y: Array) -> None:
     """Write ncc or zncc of a little image, window by window."""
-    from sash.kernels.cpu.scored import windowed
+    from sash.kernels.cpu.scored import by_windows
 
     flat = found.enter(np.ascontiguousarray(x, np.float64), 0.0)
     template = np.ascontiguousarray(t, np.float64).reshape(len(t), -1)
     weights = np.ones((1, template.shape[1])) if not m.ndim else np.ascontiguousarray(np.broadcast_to(m, t.shape), np.float64)
-    at = found.tables
-    windowed(flat, template, weights.reshape(len(weights), -1), at.at, at.to, at.step, at.off, at.n, centred, y.reshape(-1))
+    by_windows(flat, template, weights.reshape(len(weights), -1), found.tables, centred, y.reshape(-1))
 
 
 class Template(NamedTuple):

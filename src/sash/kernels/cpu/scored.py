@@ -14,7 +14,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from . import simd
-from .simd import INDEX, Emit, Vec, sized, vectors
+from .simd import INDEX, Emit, Vec, repeat, sized, vectors
 
 EXACT = 8 * float(np.finfo(np.float64).eps)
 """A deviation below this share of the mean is the mean's rounding."""
@@ -42,9 +42,7 @@ def score(
             none = [builder.fcmp_ordered("<=", variance, bound) for bound in (emit.mul(noise, square), least)]
             spread = emit.mul(emit.call("sqrt", builder.select(builder.or_(*none), zero, variance)), side)
             found = builder.fdiv(emit.take(few, product, args[0], to), spread)
-            found = builder.select(builder.fcmp_ordered(">", found, one), one, found)
-            low = builder.fsub(zero, one)
-            found = builder.select(builder.fcmp_ordered("<", found, low), low, found)
+            found = _bounded(emit, found, one)
             found = builder.select(builder.fcmp_ordered("==", spread, zero), zero, found)
             thin.leave(few, builder.fptrunc(found, thin.vector) if thin.bytes < emit.bytes else found, y, args[10], to)
             return nothing
@@ -76,14 +74,71 @@ def scored(
     sized(scores, simd.block(8).lanes)(*rows, side, n, many, int(centred), noise, least, y.reshape(-1))
 
 
+@intrinsic
+def weigh(
+    typing: Any, x: Any, a: Any, off: Any, t: Any, w: Any, mask: Any, m: Any, n: Any, side: Any, centred: Any, y: Any, b: Any, count: Any,
+    lanes: Any, cols: Any,
+) -> Any:  # fmt: skip
+    """y[b + j], j < count, of the windows at x[a + j + off[t]:], by the weights w[t:] and mask[m:]; count: a block's at most."""
+    real, index = types.float64, types.int64
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit, thin = Emit(context, builder, Vec(real, len(lanes))), Emit(context, builder, Vec(y.dtype, len(lanes)))
+        _, a, _, t, _, _, m, n, side, centred, _, b, count, *_ = args
+        L, C, T = emit.lanes, len(cols), emit.length(off, args[2])
+        n, side, one = emit.splat(n), emit.splat(side), ir.Constant(emit.vector, [1.0] * emit.lanes)
+        inside = [emit.lane_is("<", builder.sub(count, INDEX(c * L))) for c in range(C)]
+
+        def line(l: Any) -> list[Any]:
+            at = builder.add(a, emit.element(off, args[2], l))
+            return [emit.load_where(inside[c], x, args[0], builder.add(at, INDEX(c * L))) for c in range(C)]
+
+        def level(l: Any, total: list[Any]) -> list[Any]:
+            weight = emit.splat(emit.element(mask, args[5], builder.add(m, l)))
+            return [emit.fma(weight, value, held) for value, held in zip(line(l), total, strict=True)]
+
+        taps = builder.select(builder.icmp_signed("!=", centred, INDEX(0)), T, INDEX(0))
+        mean = [builder.fdiv(total, n) for total in repeat(builder, taps, [emit.zero] * C, level)]
+
+        def further(l: Any, total: list[Any]) -> list[Any]:
+            weight = emit.splat(emit.element(mask, args[5], builder.add(m, l)))
+            tap = emit.splat(emit.element(w, args[4], builder.add(t, l)))
+            gaps = [emit.sub(value, middle) for value, middle in zip(line(l), mean, strict=True)]
+            variance = [emit.fma(emit.mul(weight, gap), gap, held) for gap, held in zip(gaps, total[:C], strict=True)]
+            return [*variance, *[emit.fma(tap, gap, held) for gap, held in zip(gaps, total[C:], strict=True)]]
+
+        total = repeat(builder, T, [emit.zero] * (2 * C), further)
+        for c in range(C):
+            edge = emit.mul(ir.Constant(emit.vector, [EXACT] * L), mean[c])
+            none = builder.fcmp_ordered("<=", total[c], emit.mul(n, emit.mul(edge, edge)))
+            spread = builder.select(none, emit.zero, emit.mul(emit.call("sqrt", total[c]), side))
+            found = _bounded(emit, builder.fdiv(total[C + c], spread), one)
+            found = builder.select(builder.fcmp_ordered("==", spread, emit.zero), emit.zero, found)
+            found = builder.fptrunc(found, thin.vector) if thin.bytes < emit.bytes else found
+            thin.store_first(builder.sub(count, INDEX(c * L)), found, y, args[10], builder.add(b, INDEX(c * L)))
+        return context.get_dummy_value()
+
+    told = (x, index, off, index, w, mask, index, real, real, index, y, index, index, lanes, cols)
+    return types.void(*told), code
+
+
+def _bounded(emit: Emit, found: Any, one: Any) -> Any:
+    """Between -1 and 1; NaN stays."""
+    builder, low = emit.builder, emit.builder.fsub(emit.zero, one)
+    found = builder.select(builder.fcmp_ordered(">", found, one), one, found)
+    return builder.select(builder.fcmp_ordered("<", found, low), low, found)
+
+
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True, error_model="numpy")
-def windowed(x: Any, t: Any, m: Any, at: Any, to: Any, step: Any, off: Any, width: int, centred: bool, y: Any) -> None:
+def windowed(
+    x: Any, t: Any, m: Any, at: Any, to: Any, step: Any, off: Any, width: int, centred: int, y: Any, lanes: Any, cols: Any
+) -> None:  # fmt: skip
     """The same of little images, window by window: means are taken away before anything is squared.
 
-    x flat   t (O, T)   m (Q, T)   at, to (R,) rows of x and y   step (O,)   off (T,)
+    x flat, float64   t (O, T)   m (Q, T)   at, to (R,) rows of `width` windows in x and y   step (O,)   off (T,)
     """
-    T = len(off)
-    w, mean, variance, product = np.empty(T), np.empty(width), np.empty(width), np.empty(width)
+    T, W = len(off), len(lanes) * len(cols)
+    w, flat = np.empty(T), m.reshape(-1)
     for o in range(len(t)):
         mask, n, middle, power = m[o % len(m)], 0.0, 0.0, 0.0
         for l in range(T):
@@ -95,26 +150,14 @@ def windowed(x: Any, t: Any, m: Any, at: Any, to: Any, step: Any, off: Any, widt
             power += w[l] * (t[o, l] - middle)
         side = 0.0 if power <= n * (EXACT * middle) ** 2 else np.sqrt(power)
         for r in range(len(at)):
-            mean[:] = 0.0
-            if centred:
-                for l in range(T):
-                    a, weight = at[r] + off[l], mask[l]
-                    for j in range(width):
-                        mean[j] += weight * x[a + j]
-                for j in range(width):
-                    mean[j] /= n
-            variance[:], product[:] = 0.0, 0.0
-            for l in range(T):
-                a, weight, tap = at[r] + off[l], mask[l], w[l]
-                for j in range(width):
-                    gap = x[a + j] - mean[j]
-                    variance[j] += weight * gap * gap
-                    product[j] += tap * gap
-            b = to[r] + step[o]
-            for j in range(width):
-                least = n * (EXACT * mean[j]) ** 2
-                spread = 0.0 if variance[j] <= least else np.sqrt(variance[j]) * side
-                score = product[j] / spread
-                score = 1.0 if score > 1.0 else score
-                score = -1.0 if score < -1.0 else score
-                y[b + j] = 0.0 if spread == 0.0 else score
+            for j in range(0, width, W):
+                b = to[r] + step[o] + j
+                weigh(x, at[r] + j, off, 0, w, flat, o % len(m) * T, n, side, centred, y, b, width - j, lanes, cols)
+
+
+def by_windows(x: Any, t: Any, m: Any, tables: Any, centred: bool, y: Any) -> None:
+    """`windowed` by the widest block that a row fills; tables: those of `tabulated`."""
+    size, n = simd.block(8), tables.n
+    cols = next((c for c in (1, 2) if c * len(size.lanes) >= n), len(size.cols))
+    kernel = sized(windowed, size.lanes, (0,) * cols)
+    kernel(x, t, m, tables.at, tables.to, tables.step, tables.off, n, int(centred), y)

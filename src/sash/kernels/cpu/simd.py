@@ -151,13 +151,29 @@ class Emit:
 
     def load_where(self, mask: Any, kind: Any, array: Any, index: Any, others: Any = None) -> Any:
         """The lanes of a mask; the others are zero, or those of `others`, and their memory is not touched."""
-        inside, size = self.inside(kind), kind.dtype.bitwidth
-        pointer = self.place(kind, array, index)
+        others = others or ir.Constant(self.inside(kind), None)
+        return self.widened(kind.dtype, self.masked(self.place(kind, array, index), mask, others))
+
+    def masked(self, pointer: Any, mask: Any, others: Any) -> Any:
+        """The lanes of a mask of the vector that a pointer leads to."""
+        inside, size = others.type, self.bits(others.type.element)
         shape = ir.FunctionType(inside, [pointer.type, SHORT, mask.type, inside])
         # Named for typed pointers and with the alignment as an operand: LLVM 15 wants that, later ones translate it.
-        name = f"v{self.lanes}{'f' if isinstance(kind.dtype, types.Float) else 'i'}{size}"
+        name = f"v{self.lanes}{'i' if isinstance(inside.element, ir.IntType) else 'f'}{size}"
         function = cgutils.get_or_insert_function(self.builder.module, shape, f"llvm.masked.load.{name}.p0{name}")
-        return self.widened(kind.dtype, self.builder.call(function, [pointer, SHORT(size // 8), mask, others or ir.Constant(inside, None)]))
+        return self.builder.call(function, [pointer, SHORT(size // 8), mask, others])
+
+    def ahead(self, start: Any, elements: int, masks: list[Any], others: Any) -> Any:
+        """The vector so many elements from `start` on, a pointer to one of the vector's own type; where masks are given, as load_where."""
+        pointer = self.builder.bitcast(self.builder.gep(start, [INDEX(elements)]), self.vector.as_pointer())
+        if not masks:
+            return self.builder.load(pointer, align=self.bytes)
+        return self.masked(pointer, masks[0] if len(masks) == 1 else self.builder.and_(*masks), others)
+
+    @staticmethod
+    def bits(element: Any) -> int:
+        """Of an element type of LLVM's."""
+        return element.width if isinstance(element, ir.IntType) else 64 if isinstance(element, ir.DoubleType) else 32
 
     def gather(self, kind: Any, array: Any, start: Any, spots: Any) -> Any:
         """The elements at start + each of a vector of indices."""
