@@ -8,7 +8,7 @@ What is bound does the same sums in the same order as `direct` does.   Imports: 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -93,8 +93,9 @@ def _parts(problem: Problem) -> bool:
     return _banked(problem) and last == len(problem.axes) - 1 and any([a.upsample > 1 for a in problem.axes[:last]])
 
 
+@lru_cache(maxsize=64)
 def windows(problem: Problem) -> Windows:
-    """Where the windows of a problem that `takes` lie."""
+    """Where the windows of a problem lie."""
     last, out = last_axis(problem.axes), (problem.batch, problem.outputs, *problem.out)
     enter, shape, strides = _entrance(problem, last)
     return Windows(enter, tabulated(problem.axes, problem.groups, False, shape, strides, out, packed(out, 1)))

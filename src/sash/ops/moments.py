@@ -21,7 +21,7 @@ from sash.arrays.weights import Weights
 from sash.crew import share
 from sash.errors import MemoryLimit
 from sash.machine import machine
-from sash.methods import CHOICES, little, named
+from sash.methods import CHOICES, direct, little, named
 from sash.planning import choose
 from sash.plans import Plan, describe
 from sash.problem import Box, Problem
@@ -44,6 +44,10 @@ ONE = np.ones(())
 SPREAD, MASKED_SPREAD = 1e6, 1e4
 """Largest sample of a block, in units of the typical one, up to which transforms are used: their error is eps times
 the largest for sums of products, and eps times its square for sums of squares under a mask."""
+
+FEW, ROOM = 36, 1 << 16
+"""Terms of a window, by all templates, up to which windows are scored one by one (with vectors of 64 bytes, of half as long
+ones half as many), and samples of a block of them (400² by 5²: 1.12 ms by sums over windows, 0.5 one by one)."""
 
 SAMPLES = 4096
 """Samples of a block that its centre and its typical size are taken from."""
@@ -95,6 +99,9 @@ def score_by_moments(
     if found is not None:
         _score_windows(found, metric == "zncc", x, t, m, y)
         return
+    if metric != "ssd" and max_memory is None and method in (CHOICES[0], direct.NAME) and _few(problem):
+        _score_blocks(problem, metric == "zncc", x, t, m, y)
+        return
     tile, rest, boxes = _cut(problem, max_memory)
     _check_room(problem, tile, method, max_memory, rest)
     template = _template(metric, t, m)
@@ -121,6 +128,24 @@ def _score_windows(found: little.Windows, centred: bool, x: Array, t: Array, m: 
     template = np.ascontiguousarray(t, np.float64).reshape(len(t), -1)
     weights = np.ones((1, template.shape[1])) if not m.ndim else np.ascontiguousarray(np.broadcast_to(m, t.shape), np.float64)
     by_windows(flat, template, weights.reshape(len(weights), -1), found.tables, centred, y.reshape(-1))
+
+
+def _few(problem: Problem) -> bool:
+    """Scoring window by window takes less than sums over windows do."""
+    return problem.taps * problem.outputs <= FEW * machine().vector // 64
+
+
+def _score_blocks(problem: Problem, centred: bool, x: Array, t: Array, m: Array, y: Array) -> None:
+    """Write ncc or zncc block by block, window by window."""
+
+    def one(box: Box) -> None:
+        runs, part = problem.part(box)
+        out = y[(slice(None), slice(None), *(slice(o, p) for o, p in box[1:]))]
+        score = np.empty(out.shape, out.dtype)
+        _score_windows(little.windows(correlation(part)), centred, take(x, runs), t, m, score)
+        out[...] = score
+
+    share(one, problem.grid(problem.tile(ROOM)), workers())
 
 
 class Template(NamedTuple):
