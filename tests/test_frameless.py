@@ -8,8 +8,10 @@ import pytest
 import oracle
 import oracle_networks
 import sash
+from sash import bound, planning
 from sash.kernels.cpu.frameless import REACH
-from sash.methods import channels
+from sash.methods import channels, little, transposed
+from sash.ops import repeats
 
 
 def test_the_reach_is_that_of_the_kernel():
@@ -57,17 +59,78 @@ def test_the_definition(taken, dtype):
 @pytest.mark.parametrize("n", [1, 2, 3, 30, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 257])
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 @pytest.mark.parametrize("padding", ["valid", "same", "full"])
-def test_rows_of_every_length(n, k, padding):
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rows_of_every_length(n, k, padding, stride):
     """Where vectors end, and where a border begins; the values beside the array are NaN, and nobody reads them."""
     rng = np.random.default_rng(n + k)
-    room = np.full((5, n + 66), np.nan, np.float32)
-    room[1:-1, 33 : n + 33] = rng.integers(-9, 10, (3, n))
+    room = np.full((7, n + 66), np.nan, np.float32)
+    room[1:-1, 33 : n + 33] = rng.integers(-9, 10, (5, n))
     x, w = room[1:-1, 33 : n + 33], rng.integers(-9, 10, (2, k)).astype(np.float32)
     if n < k and padding == "valid":
         return
-    exact = oracle.correlate(x, w, stride=2, padding=padding)
+    exact = oracle.correlate(x, w, stride=stride, padding=padding)
     for given in (np.ascontiguousarray(x), x):
-        np.testing.assert_array_equal(sash.correlate(given, w, stride=2, padding=padding, method="direct"), exact)
+        np.testing.assert_array_equal(sash.correlate(given, w, stride=stride, padding=padding, method="direct"), exact)
+
+
+@pytest.mark.parametrize("n", [*range(4, 20), 31, 32, 33, 47, 56, 63, 64, 65, 112, 113, 130, 240])
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_channels_of_every_width(n, k, dtype):
+    """Rows serve several rows of results, in blocks of every form, with less and more border than taps reach over."""
+    rng = np.random.default_rng(n + k)
+    room = np.full((2, 3, 9, n + 66), np.nan, dtype)
+    room[..., 33 : n + 33] = rng.integers(-9, 10, (2, 3, 9, n))
+    x, w = room[..., 33 : n + 33], rng.integers(-9, 10, (3, 1, 3, k)).astype(dtype)
+    for left, right in ((0, 0), (k // 2, k // 2), (k - 1, 0), (-1, 2), (4, 7)):
+        if n + left + right < k:
+            continue
+        settings = {"groups": 3, "padding": ((1, 1), (left, right)), "cval": 2.0}
+        exact = oracle_networks.conv(x, w, **settings)
+        for given in (np.ascontiguousarray(x), x):
+            np.testing.assert_array_equal(sash.conv(given, w, method="direct", **settings), exact, str(settings))
+
+
+@pytest.mark.parametrize("n", [*range(2, 20), 28, 31, 33, 56, 64, 65, 100])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_transposed_channels_of_every_width(woven, n, k, dtype):
+    """Both classes of a row at once: an odd number of results, borders that are cropped, and any order of classes."""
+    rng = np.random.default_rng(n + k)
+    x, w = rng.integers(-9, 10, (2, 3, 6, n)).astype(dtype), rng.integers(-9, 10, (3, 1, 3, k)).astype(dtype)
+    for left, right, more in ((0, 0, 0), (k // 2, k // 2, 1), (k - 1, 0, 0), (0, k - 1, 1), (-1, -2, 0), (1, 2, 1)):
+        if (n - 1) * 2 + k - left - right + more < 1:
+            continue
+        settings = {"groups": 3, "stride": 2, "padding": ((1, 1), (left, right)), "output_padding": (1, more)}
+        exact = oracle_networks.conv_transpose(x, w, **settings)
+        np.testing.assert_array_equal(sash.conv_transpose(x, w, method="direct", **settings), exact, str(settings))
+    if n >= 16 and k >= 2 and channels.machine().vector >= channels.MASKED:
+        assert woven
+
+
+@pytest.fixture
+def woven(monkeypatch):
+    """Problems whose classes were made at once in registers; none is so little that zeros are written between its samples."""
+    seen, make = [], transposed._frameless
+    monkeypatch.setattr(transposed, "_frameless", lambda problem, *told: seen.append(problem) or make(problem, *told))
+    monkeypatch.setattr(little, "spreads", lambda *told: False)
+    kept = bound.settle, bound.bind, repeats.again, planning.choose
+    for one in kept:
+        one.cache_clear()
+    yield seen
+    for one in kept:
+        one.cache_clear()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16"])
+def test_small_integers_have_a_frame(kind):
+    """What is read in place is of the type that is computed in; classes of a transposed problem do not tell."""
+    rng = np.random.default_rng(5)
+    x, w = rng.integers(0, 9, (1, 2, 20, 30)).astype(kind), rng.integers(-3, 4, (2, 1, 3, 3)).astype(np.float32)
+    for stride in (1, 2):
+        found = sash.conv_transpose(x, w, stride=stride, groups=2)
+        exact = sash.conv_transpose(x.astype(found.dtype), w.astype(found.dtype), stride=stride, groups=2)
+        np.testing.assert_array_equal(found, exact)
 
 
 def test_the_same_bits_in_any_block():

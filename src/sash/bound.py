@@ -85,7 +85,11 @@ def settle(
     """
     if little.takes(problem) and way is None and boxes == (problem.whole,):
         return Bound(*little.bound(problem))
-    if len(boxes) > max(most, 1) or not readable(np.dtype(problem.source), problem.dtype) or sum([prod([p - o for o, p in box[:-1]]) for box in boxes]) > TABLES:
+    if (
+        len(boxes) > max(most, 1)
+        or not readable(np.dtype(problem.source), problem.dtype)
+        or sum([prod([p - o for o, p in box[:-1]]) for box in boxes]) > TABLES
+    ):
         return None
     phases = [(phases, part) for phases, part in problem.phases() if part is not None]
     if way:

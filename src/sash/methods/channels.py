@@ -25,7 +25,8 @@ NEAR = -2, 3
 """The first and last sample, from the one on that belongs to it, that a result may read where rows are dealt out in registers."""
 
 VECTORS, SHORT = 4, 5
-"""Vectors of a row, and taps across, at most where one is read with stride 1 and serves no other row: each tap loads it anew."""
+"""Vectors of a row, and taps across, at most where one is read with stride 1 and serves no other row: each tap loads it anew; and
+taps across at most of a single channel, of which more are as fast with what was copied."""
 
 ACROSS = 7
 """Taps across at most where rows of stride 1 serve several rows of results."""
@@ -98,7 +99,7 @@ def frameless(problem: Problem) -> bool:
     if axis.stride == 2:
         near = NEAR[0] <= _near(axis) and _near(axis) + axis.size - 1 <= NEAR[1] and (problem.groups > 1 or axis.size <= ALONE)
     elif _fringed(problem.axes, problem.itemsize):
-        near = problem.groups > 1
+        near = problem.groups > 1 or (axis.size <= SHORT and len(problem.axes) > 1 and problem.axes[-2].size > 1)
     else:
         row = VECTORS * machine().vector // problem.itemsize
         near = axis.stride == 1 and problem.groups > 1 and axis.out <= row and axis.size <= SHORT and _near(axis) >= NEAR[0] - 1

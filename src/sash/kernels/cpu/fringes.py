@@ -21,7 +21,10 @@ from .moves import fetch_block
 from .simd import INDEX, Emit, least, put, repeat, stay_whole, zeros
 from .terms import Totals, staircase
 
-COLUMNS = {4: {7: (2, 1.36), 4: (3, 1.34), 3: (3, 1.4), 2: (4, 1.55), 1: (4, 1.81)}, 3: {4: (2, 1.6), 3: (3, 1.4), 2: (3, 1.6), 1: (4, 1.8)}}
+COLUMNS = {
+    4: {7: (2, 1.36), 4: (3, 1.34), 3: (3, 1.4), 2: (4, 1.55), 1: (4, 1.81)},
+    3: {4: (2, 1.6), 3: (3, 1.4), 2: (3, 1.6), 1: (4, 1.8)},
+}
 """Rows of a block for each number of columns, and what a vector of terms takes there, for either side of `simd.block`."""
 
 HALF, FEWER = 1.1, 0.2

@@ -126,5 +126,7 @@ def selvages(
             for j0 in range(0, M, W):
                 j = least(j0, M - W)
                 acc = zeros(w, lanes, cols, ways)
-                acc = gain_classes(acc, cols, x, at[i], j, n, row, tap, begin[r], begin[r + 1], part, blank, even, odd, later, lead, tail, taps)
+                acc = gain_classes(
+                    acc, cols, x, at[i], j, n, row, tap, begin[r], begin[r + 1], part, blank, even, odd, later, lead, tail, taps
+                )
                 put_woven(y, goal[i] + to[r] + 2 * j, acc, m - 2 * j)
