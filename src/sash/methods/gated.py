@@ -35,6 +35,10 @@ MANY = 64
 MORE = 4
 """... and how many times as many outputs it holds at most."""
 
+FILLED, BANDS = 128, 8
+"""Channels that fill a band of derivatives, if memory is not limited, and bands at least (3 to 16 channels of 480 x 640: 35 ms in
+bands of 4 rows, 5 in bands of 32)."""
+
 LEAST = 1024
 """Outputs of a band at least: each takes 0.15 ms beside its sums (16² of 4 to 8 channels in 4 bands: 640 us, in one: 240)."""
 
@@ -122,8 +126,15 @@ def run(problem: Problem, x: Array, prepared: Planes, y: Array, cval: float) -> 
         leave(multiply(problem, block, prepared.packed, gate, t), problem.groups, t.pitch, y[n])
 
 
-def backward_x(problem: Problem, weights: Weights, z: Array, x: Array, bands: Any) -> None:
-    """Write x's side. `bands(one, rows)` calls `one` on each band of so many of x's rows.
+def _rows(problem: Problem, rows: int, width: int, roomy: bool) -> int:
+    """Rows of a band of derivatives, of so many of such a width."""
+    each = max(POSITIONS // max(width, 1), 1)
+    more = FILLED // max(problem.inputs, problem.outputs) if roomy else 1
+    return max(each, min(more * each, -(-problem.batch * rows // BANDS)))
+
+
+def backward_x(problem: Problem, weights: Weights, z: Array, x: Array, bands: Any, roomy: bool) -> None:
+    """Write x's side. `bands(one, rows)` calls `one` on each band of so many of x's rows; `roomy`: memory is not limited.
 
     A band of x takes from each row of taps the outputs whose tap lies in it: bands do not overlap, no sum is shared.
     """
@@ -170,7 +181,7 @@ def backward_x(problem: Problem, weights: Weights, z: Array, x: Array, bands: An
         parts = [(u, number) for u in range(0, down.size, many) for number in range(len(packed[u]))]
         leave(sum_up(starmap(found, parts), problem.elementwise), groups, step, x[n, :, top:bottom])
 
-    bands(one, max(POSITIONS // max(width, 1), 1))
+    bands(one, _rows(problem, down.n, width, roomy))
 
 
 def _touched(axis: Axis, top: int, bottom: int) -> Iterator[tuple[int, int, int]]:
@@ -182,7 +193,7 @@ def _touched(axis: Axis, top: int, bottom: int) -> Iterator[tuple[int, int, int]
             yield u, i, j
 
 
-def backward_w(problem: Problem, x: Array, z: Array, gate: Array, w: Array, bands: Any) -> None:
+def backward_w(problem: Problem, x: Array, z: Array, gate: Array, w: Array, bands: Any, roomy: bool) -> None:
     """Write w's side (L, O, C/G, h, w).  `bands(one, rows)` calls `one` on each band of so many rows of outputs."""
     from sash.kernels.cpu.gated import TOGETHER, unpack, weigh
 
@@ -213,7 +224,7 @@ def backward_w(problem: Problem, x: Array, z: Array, gate: Array, w: Array, band
             totals[into] = totals.get(into, 0) + sums[into]
             sums[into], added[into] = 0, 0
 
-    bands(one, max(POSITIONS // max(across.out, 1), 1))
+    bands(one, _rows(problem, down.out, across.out, roomy))
     for into, held in totals.items():
         sums[into] += held
     found = np.empty((problem.planes, taps, each, made), x.dtype)

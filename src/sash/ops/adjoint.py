@@ -209,7 +209,7 @@ def _reverse_gated(problem: Problem, z: Array, kernel: Weights, x: Array, how: H
         places = [(n, top, min(top + rows, height)) for n in range(problem.batch) for top in range(0, height, rows)]
         share(lambda place: one(*place), places, plan.workers)
 
-    gated.backward_x(problem, kernel, z, x, bands)
+    gated.backward_x(problem, kernel, z, x, bands, how.max_memory is None)
 
 
 def _weigh_gated(problem: Problem, x: Array, z: Array, gate: Array, w: Array, how: How) -> None:
@@ -228,4 +228,4 @@ def _weigh_gated(problem: Problem, x: Array, z: Array, gate: Array, w: Array, ho
 
         share(several, range(gated.SUMS), plan.workers)
 
-    gated.backward_w(problem, x, z, gate, w, bands)
+    gated.backward_w(problem, x, z, gate, w, bands, how.max_memory is None)
