@@ -36,7 +36,7 @@ LONG = 8
 end of a block a thread may wait for Python's lock (3 -> 16 channels of 224², stride 2: 120 us, then 99)."""
 
 STORED, ALONE = 32, 8
-"""Terms that a result counts as where outputs share samples, and where they do not."""
+"""Terms that a result counts as where outputs share samples, and where they do not, and a sample that is read in place."""
 
 EACH, CACHES = 2, 4
 """Blocks of each core, at least where there is so much work (see `LONG`); what a band reads takes so many caches (64 -> 64 channels of
@@ -259,7 +259,8 @@ def _band(problem: Problem, samples: float, most: int) -> tuple[int, ...]:
 def _shares(problem: Problem, most: int) -> int:
     """Blocks that are worth handing to another thread, at most so many: an even number, so that two take as many."""
     cores = machine().cores
-    found = problem.results * (problem.taps + (STORED if shares_samples(problem) else ALONE)) // SHARE
+    terms = problem.results * (problem.taps + (STORED if shares_samples(problem) else ALONE))
+    found = (terms + (problem.samples * ALONE if channels.frameless(problem) else 0)) // SHARE
     return (min(found - found % 2, most if found >= LONG * cores else max(cores, 2)) or 1) if cores > 1 else 1
 
 
