@@ -36,7 +36,7 @@ LONG = 8
 end of a block a thread may wait for Python's lock (3 -> 16 channels of 224², stride 2: 120 us, then 99)."""
 
 STORED, ALONE = 32, 8
-"""Terms that a result counts as where outputs share samples, and where they do not, and a sample that is read in place."""
+"""Terms that a result counts as where outputs share samples, and where they do not; a sample more that is read in place too."""
 
 EACH, CACHES = 2, 4
 """Blocks of each core, at least where there is so much work (see `LONG`); what a band reads takes so many caches (64 -> 64 channels of
@@ -48,6 +48,9 @@ again for the next (480 x 640 x 3 by 24 x 24: 2.5 copies of the image, then 1.35
 
 MANY = 8
 """Outputs that share what they load; two of them take nearly twice as long for a term (32 and 66 thousand million a second)."""
+
+SIDE_BY_SIDE = 3
+"""Vectors that are made together where eight outputs share what they load, on processors with many registers: of four, two turns."""
 
 DEALT = 12
 """Tenths of the time that terms take of samples that were dealt out by phases: they lie on more lines of the cache."""
@@ -176,8 +179,9 @@ def _made(problem: Problem, counts: tuple[int, ...], last: int, machine: Machine
     if shares_samples(problem) and row >= NARROW:
         each, filled = min(problem.outputs // problem.groups, MANY), min(lanes, 1 << row.bit_length() - 1)
         joined = _joined(problem, counts, machine)
-        made = lines // counts[last] * joined if joined else lines * _whole(row, filled) * (lanes // filled)
-        made = made * each // (each - 1)
+        planes = lines // problem.outputs
+        vectors = planes // counts[last] * joined // lanes if joined else planes * -(-row // filled)
+        made = _whole(vectors, SIDE_BY_SIDE if side > 3 else SIDE_BY_SIDE - 1) * problem.outputs * lanes * each // (each - 1)
         return {"bank": made if problem.axes[last].stride == 1 else made * DEALT // 10}
     shared = problem.dtype != "int64" and shares_rows(problem.axes) and counts[last + 1] >= STRIP
     if shared and counts[last] >= side and row >= side * lanes and problem.axes[last - 1].size >= side - 1:
@@ -251,6 +255,8 @@ def _band(problem: Problem, samples: float, most: int) -> tuple[int, ...]:
     while 2 * problem.count(tuple(band)) <= pieces:
         i = 0 if samples == float("inf") and band[0] > 1 else max(range(max(len(band) - 1, 1)), key=band.__getitem__)
         if band[i] == 1:
+            i = len(band) - 1  # of one long row
+        if band[i] < (2 * STRIP if i == len(band) - 1 else 2):
             break
         band[i] = -(-band[i] // 2)
     return tuple(band)
@@ -260,7 +266,7 @@ def _shares(problem: Problem, most: int) -> int:
     """Blocks that are worth handing to another thread, at most so many: an even number, so that two take as many."""
     cores = machine().cores
     terms = problem.results * (problem.taps + (STORED if shares_samples(problem) else ALONE))
-    found = (terms + (problem.samples * ALONE if channels.frameless(problem) else 0)) // SHARE
+    found = (terms + (max(problem.samples - problem.results, 0) * ALONE if channels.frameless(problem) else 0)) // SHARE
     return (min(found - found % 2, most if found >= LONG * cores else max(cores, 2)) or 1) if cores > 1 else 1
 
 

@@ -224,7 +224,7 @@ def backward_w(problem: Problem, x: Array, z: Array, gate: Array, w: Array, band
             totals[into] = totals.get(into, 0) + sums[into]
             sums[into], added[into] = 0, 0
 
-    bands(one, _rows(problem, down.out, across.out, roomy))
+    bands(one, _rows(problem, down.out, across.out, roomy and not problem.elementwise))
     for into, held in totals.items():
         sums[into] += held
     found = np.empty((problem.planes, taps, each, made), x.dtype)
