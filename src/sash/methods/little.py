@@ -93,7 +93,7 @@ def _parts(problem: Problem) -> bool:
     return _banked(problem) and last == len(problem.axes) - 1 and any([a.upsample > 1 for a in problem.axes[:last]])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def windows(problem: Problem) -> Windows:
     """Where the windows of a problem lie."""
     last, out = last_axis(problem.axes), (problem.batch, problem.outputs, *problem.out)

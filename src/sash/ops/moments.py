@@ -21,7 +21,8 @@ from sash.arrays.weights import Weights
 from sash.crew import share
 from sash.errors import MemoryLimit
 from sash.machine import machine
-from sash.methods import CHOICES, direct, little, named
+from sash.methods import CHOICES, direct, named
+from sash.ops.singly import few, score_blocks, score_windows
 from sash.planning import choose
 from sash.plans import Plan, describe
 from sash.problem import Box, Problem
@@ -44,10 +45,6 @@ ONE = np.ones(())
 SPREAD, MASKED_SPREAD = 1e6, 1e4
 """Largest sample of a block, in units of the typical one, up to which transforms are used: their error is eps times
 the largest for sums of products, and eps times its square for sums of squares under a mask."""
-
-FEW, ROOM = 36, 1 << 16
-"""Terms of a window, by all templates, up to which windows are scored one by one (with vectors of 64 bytes, of half as long
-ones half as many), and samples of a block of them (400² by 5²: 1.12 ms by sums over windows, 0.5 one by one)."""
 
 SAMPLES = 4096
 """Samples of a block that its centre and its typical size are taken from."""
@@ -97,10 +94,10 @@ def score_by_moments(
         x, y = x[..., None], y[..., None]
     found = bound.windows(correlation(problem), method) if metric != "ssd" and max_memory is None and y.flags.c_contiguous else None
     if found is not None:
-        _score_windows(found, metric == "zncc", x, t, m, y)
+        score_windows(found, metric == "zncc", x, t, m, y)
         return
-    if metric != "ssd" and max_memory is None and method in (CHOICES[0], direct.NAME) and _few(problem):
-        _score_blocks(problem, metric == "zncc", x, t, m, y)
+    if metric != "ssd" and max_memory is None and method in (CHOICES[0], direct.NAME) and few(problem):
+        score_blocks(correlation(problem), metric == "zncc", x, t, m, y)
         return
     tile, rest, boxes = _cut(problem, max_memory)
     _check_room(problem, tile, method, max_memory, rest)
@@ -118,34 +115,6 @@ def score_by_moments(
 
     crew = _crew(problem, tile, max_memory, workers()) if len(boxes) > 1 else 1
     share(alone if crew > 1 else one, boxes, crew)
-
-
-def _score_windows(found: little.Windows, centred: bool, x: Array, t: Array, m: Array, y: Array) -> None:
-    """Write ncc or zncc of a little image, window by window."""
-    from sash.kernels.cpu.scored import by_windows
-
-    flat = found.enter(np.ascontiguousarray(x, np.float64), 0.0)
-    template = np.ascontiguousarray(t, np.float64).reshape(len(t), -1)
-    weights = np.ones((1, template.shape[1])) if not m.ndim else np.ascontiguousarray(np.broadcast_to(m, t.shape), np.float64)
-    by_windows(flat, template, weights.reshape(len(weights), -1), found.tables, centred, y.reshape(-1))
-
-
-def _few(problem: Problem) -> bool:
-    """Scoring window by window takes less than sums over windows do."""
-    return problem.taps * problem.outputs <= FEW * machine().vector // 64
-
-
-def _score_blocks(problem: Problem, centred: bool, x: Array, t: Array, m: Array, y: Array) -> None:
-    """Write ncc or zncc block by block, window by window."""
-
-    def one(box: Box) -> None:
-        runs, part = problem.part(box)
-        out = y[(slice(None), slice(None), *(slice(o, p) for o, p in box[1:]))]
-        score = np.empty(out.shape, out.dtype)
-        _score_windows(little.windows(correlation(part)), centred, take(x, runs), t, m, score)
-        out[...] = score
-
-    share(one, problem.grid(problem.tile(ROOM)), workers())
 
 
 class Template(NamedTuple):
@@ -190,13 +159,15 @@ def _template(metric: str, t: Array, m: Array) -> Template:
 def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, method: str, max_memory: int | None, out: Array) -> None:
     """Write the scores of one block, whose part of x is `x`."""
     from sash.kernels.cpu.boxes import centred
-    from sash.kernels.cpu.scored import scored
+    from sash.kernels.cpu.scored import differed, scored
 
     found = fill(x, problem.axes, x.dtype.name, 0.0)
     block, once, squared, spare, product = _room(found.shape, (1, problem.outputs, *problem.out))
     np.copyto(block, found)
     valid = _filled(problem)
-    centre, typical = _level(block, metric != "ncc")
+    # Both sides about the mean of an only template: then their difference needs no sums.
+    own = float(t.mean.item()) if metric == "ssd" and t.mean.size == 1 and not t.masked and np.isfinite(t.mean).all() else None
+    centre, typical = _level(block, metric != "ncc", own)
     largest = centred(block.reshape(-1), centre, once.reshape(-1), squared.reshape(-1))
     if largest > typical * (MASKED_SPREAD if t.masked else SPREAD) and typical:  # a transform would drown the small in the large
         valid = valid._replace(elementwise=True)
@@ -206,8 +177,14 @@ def _block(metric: str, problem: Problem, x: Array, t: Template, span: float, me
         sums = None if metric == "ncc" else _slide(valid, block, t.mask, method, max_memory)
     else:
         squares = _window_sums(valid, squared, spare[0], t, method, max_memory)
-        sums = None if metric == "ncc" else _window_sums(valid, once, spare[1], t, method, max_memory)
+        sums = None if metric == "ncc" or own is not None else _window_sums(valid, once, spare[1], t, method, max_memory)
     n = _along(t.n, product)
+    if own is not None:
+        score = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+        differed(product, squares, float(t.power.item()), float(t.n.item()) * span**2, score)
+        if score is not out:
+            out[...] = score
+        return
     if metric == "ssd":  # both sides about the same centre, which their difference cannot feel
         apart = t.mean - centre
         product += _along(apart, product) * sums
@@ -352,15 +329,15 @@ def planned(problem: Problem, method: str, max_memory: int | None) -> Plan:
     return Plan(title, correlation(problem), block.method, block.reason, tuple(candidates))
 
 
-def _level(block: Array, middle: bool) -> tuple[float, float]:
-    """(the median of some samples or 0, the typical size of the rest about it): unlike the mean, a few samples without
-    bounds do not move them."""
+def _level(block: Array, middle: bool, own: float | None) -> tuple[float, float]:
+    """(`own`, or the median of some samples, or 0; the typical size of the rest about it): unlike the mean, a few samples
+    without bounds do not move them."""
     flat = block.reshape(-1)
     some = flat[:: max(flat.size // SAMPLES, 1)]
     some = some[np.isfinite(some)]
     if not some.size:
-        return 0.0, 0.0
-    centre = _middle(some) if middle else 0.0
+        return own or 0.0, 0.0
+    centre = own if own is not None else _middle(some) if middle else 0.0
     some = np.abs(some - centre)
     return centre, float(np.minimum(some, 3 * _middle(some)).sum()) / some.size
 

@@ -75,6 +75,40 @@ def scored(
 
 
 @intrinsic
+def differ(typing: Any, product: Any, squares: Any, power: Any, whole: Any, y: Any, lanes: Any) -> Any:
+    """All of `differed`."""
+    real = types.float64
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit, thin = Emit(context, builder, Vec(real, len(lanes))), Emit(context, builder, Vec(y.dtype, len(lanes)))
+        power, whole, one, two = (*[emit.splat(args[i]) for i in (2, 3)], *[ir.Constant(emit.vector, [v] * emit.lanes) for v in (1.0, 2.0)])
+
+        def step(j: Any, few: Any, nothing: list[Any]) -> list[Any]:
+            twice = emit.mul(two, emit.take(few, product, args[0], j))
+            found = emit.add(emit.sub(emit.take(few, squares, args[1], j), twice), power)
+            found = builder.select(builder.fcmp_ordered("<", found, emit.zero), emit.zero, found)
+            found = emit.sub(one, builder.fdiv(found, whole))
+            thin.leave(few, builder.fptrunc(found, thin.vector) if thin.bytes < emit.bytes else found, y, args[4], j)
+            return nothing
+
+        vectors(builder, emit.lanes, emit.length(y, args[4]), [], step)
+        return context.get_dummy_value()
+
+    return types.void(product, squares, real, real, y, lanes), code
+
+
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+def differences(product: Any, squares: Any, power: float, whole: float, y: Any, lanes: Any) -> None:
+    differ(product, squares, power, whole, y, lanes)
+
+
+def differed(product: Any, squares: Any, power: float, whole: float, y: Any) -> None:
+    """y = 1 - (squares - 2 product + power) / whole: what a sum of squared differences is of the greatest there can be."""
+    rows = [a.reshape(-1) for a in (product, squares)]
+    sized(differences, simd.block(8).lanes)(*rows, power, whole, y.reshape(-1))
+
+
+@intrinsic
 def weigh(
     typing: Any, x: Any, a: Any, off: Any, t: Any, w: Any, mask: Any, m: Any, n: Any, side: Any, centred: Any, y: Any, b: Any, count: Any,
     lanes: Any, cols: Any,
