@@ -175,3 +175,18 @@ def test_the_tables_are_in_what_is_promised(x, w, limit):
     finally:
         tracemalloc.stop()
     assert peak <= sash.plan("correlate", x, w, **settings).scratch + (1 << 16)
+
+
+@pytest.mark.parametrize("n, k, more", [(20, 3, 0), (33, 5, 0), (40, 4, 1), (64, 3, 0), (17, 7, 0)])
+def test_a_block_of_channels_writes_its_own(woven, n, k, more):
+    """Rows of an odd number of results end within a vector: what comes next belongs to another thread."""
+    settings = {"groups": 3, "stride": 2, "output_padding": (0, more)}
+    x, w = np.ones((1, 3, 4, n), np.float32), np.ones((3, 1, 3, k), np.float32)
+    y = sash.conv_transpose(x, w, method="direct", **settings)
+    if not woven:
+        return
+    made = transposed.cross(woven[0], 1, 2)
+    found = np.full(y.shape, np.nan, np.float32)
+    made(x.reshape(-1), w.reshape(-1), found.reshape(-1))
+    assert np.isnan(found[:, [0, 2]]).all()
+    np.testing.assert_array_equal(found[:, 1], y[:, 1])
