@@ -1,5 +1,8 @@
 """Channels read where they lie: what the definition gives, at every edge, by one channel or many; the same bits in any block."""
 
+import os
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -190,3 +193,40 @@ def test_a_block_of_channels_writes_its_own(woven, n, k, more):
     made(x.reshape(-1), w.reshape(-1), found.reshape(-1))
     assert np.isnan(found[:, [0, 2]]).all()
     np.testing.assert_array_equal(found[:, 1], y[:, 1])
+
+
+def check_channels():
+    """A few of every kind against the definitions, in one process."""
+    rng = np.random.default_rng(11)
+    for n in (5, 9, 16, 33, 70, 112):
+        for k in (2, 3, 6, 7):
+            x, w = rng.integers(-9, 10, (1, 3, 9, n)).astype(np.float32), rng.integers(-9, 10, (3, 1, 3, k)).astype(np.float32)
+            settings = {"groups": 3, "padding": ((1, 1), (k - 1, k - 1))}
+            np.testing.assert_array_equal(sash.conv(x, w, method="direct", **settings), oracle_networks.conv(x, w, **settings))
+            settings = {"groups": 3, "stride": 2, "padding": ((1, 1), (0, k - 1)), "max_memory": 1 << 20}
+            found = sash.conv_transpose(x, w, method="direct", **settings)
+            del settings["max_memory"]
+            np.testing.assert_array_equal(found, oracle_networks.conv_transpose(x, w, **settings))
+    image, template = rng.standard_normal((150, 160)), rng.standard_normal((4, 5))
+    windows = np.lib.stride_tricks.sliding_window_view(image, template.shape)
+    gaps, part = windows - windows.mean((2, 3), keepdims=True), template - template.mean()
+    exact = (gaps * part).sum((2, 3)) / np.sqrt((gaps**2).sum((2, 3)) * (part**2).sum())
+    np.testing.assert_allclose(sash.similarity(image, template, metric="zncc"), exact, atol=1e-12)
+
+
+@pytest.mark.parametrize("cpu", ["generic", "haswell"])
+def test_channels_on_old_processors(cpu, tmp_path):
+    """Whatever the machine file says that the vectors hold."""
+    if sys.platform != "win32" and os.uname().machine not in ("x86_64", "AMD64") and cpu != "generic":
+        pytest.skip("haswell is an x86 processor")
+    told = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    told["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    if cpu == "haswell":
+        told["NUMBA_CPU_FEATURES"] = "+avx2,+fma,+bmi,+bmi2,+f16c,+movbe,+popcnt,+lzcnt"
+    code = "import test_frameless as t\nt.check_channels()"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | told, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_few_of_every_kind():
+    check_channels()

@@ -165,7 +165,7 @@ def cross(problem: Problem, first: int, last: int) -> Callable[[Array, Array, Ar
 
     c = crosses(problem)
     assert c is not None
-    if frameless(problem):
+    if frameless(problem) and simd.vector_bytes() >= channels.MASKED:  # whatever the machine is said to have
         return _frameless(problem, first, last)
     item, axes = np.dtype(problem.dtype).itemsize, problem.axes
     steps, goals = packed(tuple([a.n for a in axes]), 1), packed(tuple(problem.out), 1)
