@@ -11,16 +11,19 @@ import oracle
 import sash
 from sash.errors import ArgumentError, MemoryLimit
 from sash.kernels.cpu import bytes_ as kernel
+from sash.kernels.cpu import quads
 from sash.methods import bytes_
 from sash.problem import Problem
 
 
 def same(image, template, told="", **settings):
-    """The scores by bytes, which are those by direct sums to the last bit."""
-    found = sash.similarity(image, template, metric="sad", method="bytes", **settings)
-    want = sash.similarity(image, template, metric="sad", method="direct", **settings)
-    assert found.dtype == want.dtype and found.shape == want.shape
-    np.testing.assert_array_equal(found, want, err_msg=f"{image.shape} {template.shape} {settings} {told}")
+    """The scores by bytes, which are those by direct sums to the last bit; squares where the processor has an instruction for them."""
+    fits = quads.available() and template.size * 255**2 < 1 << 32
+    for metric in ("ssd", "sad") if fits else ("sad",):
+        found = sash.similarity(image, template, metric=metric, method="bytes", **settings)
+        want = sash.similarity(image, template, metric=metric, method="direct", **settings)
+        assert found.dtype == want.dtype and found.shape == want.shape
+        np.testing.assert_array_equal(found, want, err_msg=f"{metric} {image.shape} {template.shape} {settings} {told}")
     return found
 
 
@@ -130,14 +133,17 @@ def test_the_same_in_blocks_on_threads_and_within_memory():
         sash.similarity(image, bank, channel_axis=0, bank=True, max_memory=100, method="bytes")
 
 
-def test_scratch_is_no_more_than_planned():
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_scratch_is_no_more_than_planned(metric):
     """Counted as it is allocated, by one worker."""
+    if metric == "ssd" and not quads.available():
+        pytest.skip("no instruction for it")
     import tracemalloc
 
     rng = np.random.default_rng(8)
     for shape, sizes, padding in (((3, 400, 600), (3, 16, 18), 0), ((1, 90, 3000), (1, 9, 9), 4), ((2, 700, 40), (2, 5, 31), "same")):
         image, template = bytes_of(rng, shape), bytes_of(rng, sizes)
-        settings = {"channel_axis": 0, "padding": padding, "method": "bytes"}
+        settings = {"channel_axis": 0, "padding": padding, "method": "bytes", "metric": metric}
         with sash.threads(1):
             plan = sash.plan("similarity", shape, sizes, input_dtype="uint8", **settings)
             made = sash.similarity(image, template, **settings)
@@ -151,7 +157,7 @@ def test_scratch_is_no_more_than_planned():
 def test_bytes_are_chosen_for_large_images_and_told_in_plans():
     plan = sash.plan("similarity", (3, 480, 640), (3, 24, 24), input_dtype="uint8", channel_axis=0)
     assert plan.method == "bytes" and "bytes" in str(plan)
-    for kind, settings in (("float32", {}), ("uint16", {}), ("uint8", {"mask": 1}), ("uint8", {"metric": "ssd"})):
+    for kind, settings in (("float32", {}), ("uint16", {}), ("uint8", {"mask": 1}), ("uint8", {"metric": "zncc"})):
         plan = sash.plan("similarity", (3, 480, 640), (3, 24, 24), input_dtype=kind, channel_axis=0, **settings)
         assert next(c for c in plan.candidates if c.name == "bytes").refusal
 
@@ -159,13 +165,35 @@ def test_bytes_are_chosen_for_large_images_and_told_in_plans():
 def test_refusals_are_sentences():
     rng = np.random.default_rng(9)
     image, template = bytes_of(rng, (30, 31)), bytes_of(rng, (5, 6))
-    for settings in ({"mask": np.ones((5, 6))}, {"metric": "ssd"}):
+    for settings in ({"mask": np.ones((5, 6))}, {"metric": "zncc"}):
         with pytest.raises(ArgumentError, match="without a mask"):
             sash.similarity(image, template, method="bytes", **settings)
     with pytest.raises(ArgumentError, match="uint8"):
         sash.similarity(image.astype(np.int16), template, method="bytes")
     axes = sash.plan("similarity", (4200, 4200), (4200, 4200), input_dtype="uint8").problem.axes
     assert "32 bits" in bytes_.refuses(Problem(axes, reduce="absolute", bytewise=True))
+    axes = sash.plan("similarity", (300, 300), (260, 260), input_dtype="uint8").problem.axes
+    assert "65025 do not fit 32 bits" in bytes_.refuses(Problem(axes, reduce="squared", bytewise=True))
+
+
+def test_squares_of_bytes_are_chosen_where_the_processor_multiplies_them(monkeypatch):
+    told = {"metric": "ssd", "input_dtype": "uint8", "channel_axis": 0}
+    if quads.available():
+        assert sash.plan("similarity", (3, 480, 640), (3, 24, 24), **told).method == "bytes"
+    monkeypatch.setattr(bytes_, "_multiplies", lambda: False)
+    bytes_problem = Problem(sash.plan("similarity", (90, 90), (8, 8)).problem.axes, reduce="squared", bytewise=True)
+    assert "no instruction" in bytes_.refuses(bytes_problem)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (255, 257), (256, 257)])
+def test_squares_that_fill_32_bits(size):
+    """All differences 255; the last template is too large for them, and other methods score it."""
+    white, black = np.full((size[0] + 3, size[1] + 9), 255, np.uint8), np.zeros(size, np.uint8)
+    assert (sash.similarity(white, black, metric="ssd") == 0).all()
+    assert (sash.similarity(black, white[: size[0], : size[1]], metric="ssd") == 0).all()
+    if quads.available() and size[0] * size[1] * 65025 < 1 << 32:
+        assert (sash.similarity(white, black, metric="ssd", method="bytes") == 0).all()
+        assert (sash.similarity(255 - white, black, metric="ssd", method="bytes") == 1).all()
 
 
 # --- other processors ----------------------------------------------------------------------------

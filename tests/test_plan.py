@@ -238,10 +238,10 @@ def test_an_array_in_place_of_a_shape_is_told_what_to_give_and_not_printed():
         sash.plan("correlate", np.zeros((300, 300)), (3, 3))
 
 
-def test_squares_of_bytes_are_expanded_where_their_exact_sums_take_longer():
+def test_squares_of_integers_are_expanded_where_their_exact_sums_take_longer():
     """Summed as differences they need float64, which is what the other way is compared with."""
     stack, template = (64, 512, 512), (1, 32, 32)
-    assert sash.plan("similarity", stack, template, metric="ssd", input_dtype=np.uint8).problem.reduce == "product"
+    assert sash.plan("similarity", stack, template, metric="ssd", input_dtype=np.int16).problem.reduce == "product"
     assert sash.plan("similarity", (64, 64), (3, 3), metric="ssd", input_dtype=np.uint8).problem.reduce == "squared"
 
 

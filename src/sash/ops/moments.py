@@ -61,7 +61,8 @@ NOISE = 64 * EPS
 
 def correlation(problem: Problem) -> Problem:
     """The sum of products at the heart of these scores."""
-    return problem._replace(reduce="product", dtype="float64", source="float64", result="float64", finite=True, straight=True)
+    as_floats = problem._replace(dtype="float64", source="float64", result="float64", bytewise=False)
+    return as_floats._replace(reduce="product", finite=True, straight=True)
 
 
 def worth_expanding(problem: Problem, method: str, summed: str) -> bool:
@@ -69,7 +70,7 @@ def worth_expanding(problem: Problem, method: str, summed: str) -> bool:
     if problem.elementwise:
         return False
     if method not in CHOICES:
-        return bool(named(method).refuses(problem))
+        return bool(named(method).refuses(problem)) and not named(method).refuses(correlation(problem))
     cores = machine().cores  # not `workers()`: fewer threads must give the same bits
     tile, rest, boxes = _cut(problem, None)
     if not boxes:

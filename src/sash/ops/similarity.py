@@ -318,7 +318,7 @@ def chosen(
         span = max(most, high, 0) - min(least, low, 0)
         bits = (problem.taps * span ** REDUCTIONS.index(problem.reduce)).bit_length()
         summed = problem._replace(dtype="float32" if bits <= EXACT_BITS["float32"] else "float64")
-    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem, method, summed.dtype)):
+    bytewise = metric in ("sad", "ssd") and whole and x == t == np.uint8
+    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem._replace(bytewise=bytewise), method, summed.dtype)):
         return problem, True
-    bytewise = metric == "sad" and whole and x == t == np.uint8
     return summed._replace(bytewise=bytewise, straight=straight and readable(x, summed.dtype)), False
