@@ -196,7 +196,7 @@ def test_the_limit_holds_while_methods_are_tried(ran):
     assert {entry["max_memory"] for entry in sash.export_wisdom()["entries"]} <= {*range(needs["direct"], 4 * needs["fft"] + 1)}
 
 
-def test_what_does_not_fit_is_not_tried_however_fast(ran):
+def test_what_does_not_fit_is_not_tried_however_fast(ran, many_rivals):
     with pytest.raises(sash.SashError) as refusal:
         sash.plan("correlate", X.shape, (3, 3), method="direct", max_memory=1)
     limit = refusal.value.least - 1

@@ -127,7 +127,7 @@ def tables_of(problem: Problem, counts: tuple[int, ...]) -> int:
     """Bytes of the tables for so many images and results along each axis, where rows are read in place, while they are made."""
     *planes, rows = [(1, 1), *zip(counts[1:-1], [a.size for a in problem.axes[:-1]], strict=True)]
     entries = prod([n * size for n, size in planes]) + prod(rows) + sum([n * size for n, size in planes]) + counts[0] * problem.inputs
-    return 32 * entries + (1 << 12)
+    return 32 * entries + (1 << 10)
 
 
 def _near(axis: Axis) -> int:
