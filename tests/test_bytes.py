@@ -133,10 +133,105 @@ def test_the_same_in_blocks_on_threads_and_within_memory():
         sash.similarity(image, bank, channel_axis=0, bank=True, max_memory=100, method="bytes")
 
 
-@pytest.mark.parametrize("metric", ["sad", "ssd"])
+multiplied = pytest.mark.skipif(not quads.available(), reason="the processor has no instruction for it")
+
+
+def exact_scores(image, template, metric, *, stride=1, padding="valid", channel_axis=None, bank=False):
+    """Normalised correlations in whole numbers of any size; rounded by the last root and quotient only."""
+    if bank:
+        told = {"stride": stride, "padding": padding, "channel_axis": channel_axis}
+        return np.stack([exact_scores(image, one, metric, **told) for one in template], image.ndim - template[0].ndim)
+    lead = image.ndim - template.ndim
+    if channel_axis is not None:
+        at = channel_axis % template.ndim
+        image, template = np.moveaxis(image, lead + at, lead), np.moveaxis(template, at, 0)
+    slid = template.ndim - (channel_axis is not None)
+    steps = np.broadcast_to(stride, slid)
+    if padding != "valid":
+        image = np.pad(image, [(0, 0)] * (image.ndim - slid) + [tuple(p) for p in padding])
+    windows = np.lib.stride_tricks.sliding_window_view(image, template.shape, tuple(range(lead, image.ndim))).astype(object)
+    if channel_axis is not None:
+        windows = windows[(slice(None),) * lead + (0,)]
+    windows = windows[(slice(None),) * lead + tuple(slice(None, None, s) for s in steps)]
+    t, inner, n = template.astype(object), tuple(range(-template.ndim, 0)), template.size
+    once, squares, products = windows.sum(inner), (windows * windows).sum(inner), (windows * t).sum(inner)
+    if metric == "zncc":
+        products, power = n * products - once * t.sum(), n * (t * t).sum() - t.sum() ** 2
+        squares = n * squares - once * once
+    else:
+        power = (t * t).sum()
+    spread = np.sqrt(np.asarray(squares, np.float64)) * np.sqrt(float(power))
+    return np.divide(np.asarray(products, np.float64), spread, out=np.zeros(spread.shape), where=spread > 0)
+
+
+@multiplied
+@pytest.mark.parametrize("seed", range(4))
+def test_random_scores_are_those_of_whole_numbers(seed):
+    """To the last bit of float32, whatever the layout: nothing is lost on the way."""
+    rng = np.random.default_rng(60 + seed)
+    for number in range(12):
+        image, template, settings = random_problem(rng)
+        if rng.random() < 0.3:  # windows and templates without variance
+            image[...] = image.flat[0]
+            image.flat[image.size // 2] ^= 1
+        for metric in ("ncc", "zncc"):
+            want = exact_scores(image, template, metric, **settings)
+            found = sash.similarity(image, template, metric=metric, method="bytes", **settings)
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, want, rtol=1.3e-7, atol=1e-9, err_msg=f"{seed=} {number=} {metric} {settings}")
+
+
+@multiplied
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (200, 300), (255, 257), (256, 257)])
+def test_scores_of_the_largest_sums(size):
+    """All samples 255 but one: by auto too, where the last template is too large for 32 bits."""
+    image = np.full((size[0] + 2, size[1] + 5), 255, np.uint8)
+    image[1, 1] = 254
+    template = image[: size[0], : size[1]].copy()
+    ways = ["auto", "bytes"] if size[0] * size[1] * 65025 < 1 << 32 else ["auto"]
+    for metric in ("ncc", "zncc"):
+        want = exact_scores(image, template, metric)
+        for method in ways:
+            np.testing.assert_allclose(sash.similarity(image, template, metric=metric, method=method), want, atol=1e-6)
+
+
+@multiplied
+def test_scores_on_threads_and_within_memory():
+    rng = np.random.default_rng(12)
+    image, bank = bytes_of(rng, (3, 500, 700)), bytes_of(rng, (2, 3, 21, 18))
+    told = {"channel_axis": 0, "bank": True, "metric": "zncc"}
+    want = sash.similarity(image, bank, method="bytes", **told)
+    np.testing.assert_array_equal(sash.similarity(image, bank, **told), want)
+    with sash.threads(1):
+        np.testing.assert_array_equal(sash.similarity(image, bank, **told), want)
+    for limit in (200_000, 2_000_000, 20_000_000):
+        plan = sash.plan("similarity", image.shape, bank.shape, input_dtype="uint8", max_memory=limit, **told)
+        assert plan.method == "bytes" and plan.scratch <= limit
+        np.testing.assert_array_equal(sash.similarity(image, bank, max_memory=limit, **told), want)
+    with pytest.raises(MemoryLimit, match="bytes"):
+        sash.similarity(image, bank, max_memory=100, **told)
+
+
+@multiplied
+def test_plans_tell_how_scores_are_made(monkeypatch):
+    told = {"metric": "zncc", "input_dtype": "uint8"}
+    plan = sash.plan("similarity", (480, 640), (24, 24), **told)
+    assert plan.method == "bytes" and "whole numbers" in plan.reason
+    assert {c.name for c in plan.candidates if not c.refusal} >= {"bytes", "fft", "direct"}
+    assert sash.plan("similarity", (480, 640), (24, 24), method="fft", **told).method == "fft"
+    few = sash.plan("similarity", (480, 640), (3, 3), **told)
+    assert few.method == "direct" and "one by one" in few.reason
+    monkeypatch.setattr(bytes_, "_multiplies", lambda: False)
+    plan = sash.plan("similarity", (481, 640), (24, 24), **told)
+    assert plan.method != "bytes" and "no instruction" in next(c for c in plan.candidates if c.name == "bytes").refusal
+    with pytest.raises(ArgumentError, match="no instruction"):
+        sash.similarity(np.zeros((481, 40), np.uint8), np.zeros((24, 24), np.uint8), metric="zncc", method="bytes")
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd", "zncc"])
 def test_scratch_is_no_more_than_planned(metric):
     """Counted as it is allocated, by one worker."""
-    if metric == "ssd" and not quads.available():
+    if metric != "sad" and not quads.available():
         pytest.skip("no instruction for it")
     import tracemalloc
 
@@ -157,7 +252,7 @@ def test_scratch_is_no_more_than_planned(metric):
 def test_bytes_are_chosen_for_large_images_and_told_in_plans():
     plan = sash.plan("similarity", (3, 480, 640), (3, 24, 24), input_dtype="uint8", channel_axis=0)
     assert plan.method == "bytes" and "bytes" in str(plan)
-    for kind, settings in (("float32", {}), ("uint16", {}), ("uint8", {"mask": 1}), ("uint8", {"metric": "zncc"})):
+    for kind, settings in (("float32", {}), ("uint16", {}), ("uint8", {"mask": 1}), ("float32", {"metric": "zncc"})):
         plan = sash.plan("similarity", (3, 480, 640), (3, 24, 24), input_dtype=kind, channel_axis=0, **settings)
         assert next(c for c in plan.candidates if c.name == "bytes").refusal
 
@@ -165,7 +260,7 @@ def test_bytes_are_chosen_for_large_images_and_told_in_plans():
 def test_refusals_are_sentences():
     rng = np.random.default_rng(9)
     image, template = bytes_of(rng, (30, 31)), bytes_of(rng, (5, 6))
-    for settings in ({"mask": np.ones((5, 6))}, {"metric": "zncc"}):
+    for settings in ({"mask": np.ones((5, 6))}, {"metric": "zncc", "mask": np.ones((5, 6))}):
         with pytest.raises(ArgumentError, match="without a mask"):
             sash.similarity(image, template, method="bytes", **settings)
     with pytest.raises(ArgumentError, match="uint8"):

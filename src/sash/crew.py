@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from ctypes import CDLL
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, current_thread, get_ident
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -39,6 +38,14 @@ LATER = 20_000
 
 Counter = Any  # an array of one number
 Watch = Callable[[Counter, int, int, int, Counter], bool]
+
+
+class Boxes(Protocol):
+    """Pieces of work: so many, and an iterator that several threads may draw from (of a list, or a `map`; no generator)."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class _Job:
@@ -174,24 +181,23 @@ def _asks_for_cores() -> Callable[[], int]:
 current_core = _asks_for_cores()
 
 
-def share(one: Callable[[Any], None], boxes: Sequence[Any], crew: int, seconds: float = 1.0) -> None:
+def share(one: Callable[[Any], None], boxes: Boxes, crew: int, seconds: float = 1.0) -> None:
     """Call `one` on every box, on `crew` threads of which this is one; the first error stops all and is raised.
 
     Where all of it takes so few `seconds` that threads which sleep would come too late, this one does it alone; and threads
     that call at the same time share the cores.
     """
-    left = deque(boxes)
+    left, failed = iter(boxes), False
 
     def drain() -> None:
+        nonlocal failed
         try:
-            while True:
-                try:
-                    box = left.popleft()
-                except IndexError:
+            for box in left:
+                if failed:
                     return
                 one(box)
         except BaseException:
-            left.clear()
+            failed = True
             raise
 
     us, me = _crew, get_ident()

@@ -4,11 +4,13 @@
 A float32 lane holds one sample, its bytes four: 10 times the speed of `direct` where the processor adds absolute
 differences of bytes, 5 times elsewhere (one core with 64-byte registers).  Every block is copied, with room behind it for
 what whole vectors read.  Squares are sum x^2 - 2 sum x w + sum w^2, modulo 2^32, which holds the result; sums of products take
-signed weights, w - 128 (64 slices of 512² by 32²: 240 ms by transforms, then 90).   Imports: arrays, kernels.
+signed weights, w - 128 (64 slices of 512² by 32²: 240 ms by transforms, then 90).  Scores are made of the same three
+sums (`ops/exactly`).   Imports: arrays, kernels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from sash.kernels.cpu.bytes_ import Course
 
 NAME = "bytes"
+ONLY = "it sums differences and products of uint8, without a mask"
+
 LANES, WORD = 64, 4
 """Positions of a block of a row, and taps of a term: what is not a multiple takes as long as one (nearly)."""
 
@@ -45,7 +49,7 @@ def refuses(problem: Problem) -> str:
     if problem.planes:
         return GATED
     if not problem.bytewise:
-        return "it sums differences of uint8, without a mask"
+        return ONLY
     if problem.home == "cuda":
         return ON_CPU
     if problem.groups > 1 or any([a.dilation > 1 and a.size > 1 for a in problem.axes]):
@@ -153,16 +157,13 @@ def prepare(problem: Problem, weights: Weights, cost: Cost) -> Prepared:
 
 
 def run(problem: Problem, x: Array, prepared: Prepared, y: Array, cval: float) -> None:
-    from sash.kernels.cpu.bytes_ import span, sums, totals, word
+    from sash.kernels.cpu.bytes_ import sums, totals, word
 
-    step, size = word(), problem.axes[-1].size
-    t = _tables(problem.axes, problem.batch, problem.inputs, step, span())
-    room = np.empty(t.room, np.uint8)
-    tile = room[: prod(t.tile)].reshape(t.tile)
-    tile[..., : t.width] = fill(x, problem.axes, "uint8", cval)
     if _squares(problem):
-        _square(problem, t, room, prepared, y)
+        _square(problem, x, prepared, y, cval)
         return
+    step, size = word(), problem.axes[-1].size
+    t, room = _laid(problem, x, cval)
     # Of words: what the bytes behind the template's rows added.  Of bytes: all samples of each window.
     start, wide = (size, -size % WORD) if step == WORD else (0, size)
     total = np.zeros(t.places, np.uint32) if wide else None
@@ -183,23 +184,23 @@ def run(problem: Problem, x: Array, prepared: Prepared, y: Array, cval: float) -
         _store(problem, t, found, first, y)
 
 
-def _square(problem: Problem, t: _Tables, room: Array, prepared: Prepared, y: Array) -> None:
-    """`run` of squares."""
-    from sash.kernels.cpu.bytes_ import totals
-    from sash.kernels.cpu.quads import products
+def _laid(problem: Problem, x: Array, cval: float) -> tuple[_Tables, Array]:
+    """The sizes of a block, and its samples as kernels read them."""
+    from sash.kernels.cpu.bytes_ import span, word
 
-    k, size = -(-problem.axes[-1].size // WORD), problem.axes[-1].size
-    room[prod(t.tile) :] = 0
-    squares = np.multiply(room, room, dtype=np.uint16)
-    once, twice = np.zeros(t.places, np.uint32), np.zeros(t.places, np.uint32)
-    for total, samples in ((once, room), (twice, squares)):
-        totals(samples, total, t.at, t.to, t.off, t.n, t.m, t.h, size, t.xp, t.yp)
+    t = _tables(problem.axes, problem.batch, problem.inputs, word(), span())
+    room = np.empty(t.room, np.uint8)
+    tile = room[: prod(t.tile)].reshape(t.tile)
+    tile[..., : t.width] = fill(x, problem.axes, "uint8", cval)
+    return t, room
+
+
+def _square(problem: Problem, x: Array, prepared: Prepared, y: Array, cval: float) -> None:
+    """`run` of squares."""
+    t, once, twice, products = moments(problem, x, prepared, cval)
     once <<= 7
-    taps = len(t.off) * t.h * k
-    for o in range(problem.outputs):
-        found = np.empty(t.places, np.uint32)
-        made = found.view(np.int32)
-        products(room, prepared.terms, made, t.at, t.to, t.off, o * taps, t.n, t.m, t.h, k, t.xp, t.yp)
+    for o, made in enumerate(products):
+        found = made.view(np.uint32)
         found += once
         found <<= 1
         np.subtract(twice, found, out=found)
@@ -207,11 +208,39 @@ def _square(problem: Problem, t: _Tables, room: Array, prepared: Prepared, y: Ar
         _store(problem, t, found[None], o, y)
 
 
+def moments(problem: Problem, x: Array, prepared: Prepared, cval: float) -> tuple[_Tables, Array, Array, Iterator[Array]]:
+    """For every window of a problem of squares: sum x and sum x^2, uint32, and of each output sum x (w - 128), int32, one by one."""
+    from sash.kernels.cpu.bytes_ import totals
+    from sash.kernels.cpu.quads import products
+
+    k, size = -(-problem.axes[-1].size // WORD), problem.axes[-1].size
+    t, room = _laid(problem, x, cval)
+    room[prod(t.tile) :] = 0
+    squares = np.multiply(room, room, dtype=np.uint16)
+    once, twice = np.zeros(t.places, np.uint32), np.zeros(t.places, np.uint32)
+    for total, samples in ((once, room), (twice, squares)):
+        totals(samples, total, t.at, t.to, t.off, t.n, t.m, t.h, size, t.xp, t.yp)
+    taps = len(t.off) * t.h * k
+
+    def each() -> Iterator[Array]:
+        for o in range(problem.outputs):
+            made = np.empty(t.places, np.int32)
+            products(room, prepared.terms, made, t.at, t.to, t.off, o * taps, t.n, t.m, t.h, k, t.xp, t.yp)
+            yield made
+
+    return t, once, twice, each()
+
+
 def _store(problem: Problem, t: _Tables, found: Array, first: int, y: Array) -> None:
     """Sums (count, places) of outputs from `first` on, as y's numbers."""
-    count = len(found)
     if problem.taps * 255 ** REDUCTIONS.index(problem.reduce) < 1 << 31:
         found = found.view(np.int32)  # becomes float in vectors everywhere; uint32 only with AVX-512
+    store(problem, t, found, first, y)
+
+
+def store(problem: Problem, t: _Tables, found: Array, first: int, y: Array) -> None:
+    """What was found of every place (count, places), for outputs from `first` on, where y has it."""
+    count = len(found)
     kept = found.reshape(count, *t.sums)[..., : t.m, : t.n : problem.axes[-1].stride]
     np.copyto(np.moveaxis(y, 1, 0)[first : first + count], kept.reshape(count, *y.shape[:1], *y.shape[2:]), casting="unsafe")
 

@@ -21,9 +21,9 @@ from sash.ops import gaussian as gaussian_
 from sash.ops import layout, planes
 from sash.ops import similarity as similarity_
 from sash.ops.adjoint import beside, frame_size
+from sash.ops.blocks import planned
 from sash.ops.filters import Settings, lower, settle_axes
 from sash.ops.integers import type_range
-from sash.ops.moments import correlation, planned
 from sash.planning import choose
 from sash.plans import Plan
 from sash.problem import Problem
@@ -89,7 +89,7 @@ def plan(verb: str, *shapes: Any, input_dtype: Any = "float32", **settings: Any)
         problem = problem._replace(home=home, source="bfloat16" if str(input_dtype) == "torch.bfloat16" else problem.source)
     method, limit = settings.get("method", "auto"), settings.get("max_memory")
     if verb == "similarity" and problem.reduce == "product":
-        found = planned(problem, method, limit)
+        found = planned(problem, method, limit, settings.get("metric") in ("ncc", "zncc"))
     else:
         with beside(held, limit) as left:
             found = choose(problem, method, left, workers())
@@ -157,7 +157,7 @@ def _similarity(
     match = similarity_.settle(image, kind, template, kind, metric, stride, padding, channel_axis, bank)
     whole = others.get("mask") is None
     problem, expanded = similarity_.chosen(match.problem, accuracy, metric, kind, kind, *type_range(kind), whole, False, method)
-    return correlation(problem) if expanded else problem
+    return problem._replace(reduce="product") if expanded else problem
 
 
 def _conv(kind: np.dtype[Any], x: tuple[int, ...], weight: tuple[int, ...], **settings: Any) -> Problem:

@@ -22,10 +22,11 @@ from sash.arrays.numpy_ import FEW, Array, asarray, readable, settle_number, sou
 from sash.arrays.weights import Weights
 from sash.errors import ArgumentError, KindError, unknown
 from sash.machine import by_rates
+from sash.ops.blocks import worth_expanding
 from sash.ops.filters import all_axes
 from sash.ops.gaussian import settle_blur_type
 from sash.ops.integers import type_range
-from sash.ops.moments import score_by_moments, worth_expanding
+from sash.ops.moments import score_by_moments
 from sash.problem import REDUCTIONS, Problem
 from sash.running import check_settings, run
 from sash.window import Window, ints, settle_padding
@@ -318,7 +319,9 @@ def chosen(
         span = max(most, high, 0) - min(least, low, 0)
         bits = (problem.taps * span ** REDUCTIONS.index(problem.reduce)).bit_length()
         summed = problem._replace(dtype="float32" if bits <= EXACT_BITS["float32"] else "float64")
-    bytewise = metric in ("sad", "ssd") and whole and x == t == np.uint8
-    if metric in ("ncc", "zncc") or (metric == "ssd" and worth_expanding(problem._replace(bytewise=bytewise), method, summed.dtype)):
+    bytewise = whole and x == t == np.uint8
+    if metric in ("ncc", "zncc"):
+        return problem._replace(bytewise=bytewise), True
+    if metric == "ssd" and worth_expanding(problem._replace(bytewise=bytewise), method, summed.dtype):
         return problem, True
     return summed._replace(bytewise=bytewise, straight=straight and readable(x, summed.dtype)), False

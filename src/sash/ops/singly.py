@@ -6,14 +6,21 @@ A mean is taken away from its window before anything is squared, so no digit is 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sash.arrays.numpy_ import Array, take
 from sash.crew import share
 from sash.machine import machine
-from sash.methods import little
+from sash.methods import direct, little
+from sash.planning import choose
+from sash.plans import Plan
 from sash.problem import Box, Problem
 from sash.tiles import workers
+
+TERMS = 3
+"""Terms of a direct sum that one of a score takes as long as."""
 
 FEW, ROOM = 36, 1 << 16
 """Terms of a window, by all templates, up to which windows are scored one by one (with vectors of 64 bytes, of half as long
@@ -23,6 +30,14 @@ ones half as many), and samples of a block of them (400² by 5²: 1.12 ms by sum
 def few(problem: Problem) -> bool:
     """Scoring window by window takes less than sums over windows do."""
     return problem.taps * problem.outputs <= FEW * machine().vector // 64
+
+
+def planned(problem: Problem) -> Plan:
+    """The plan of these scores."""
+    plan = choose(problem, direct.NAME, None, workers())
+    return replace(
+        plan, reason="windows of few samples are scored one by one", candidates=(replace(plan.chosen, seconds=TERMS * plan.seconds),)
+    )
 
 
 def score_windows(found: little.Windows, centred: bool, x: Array, t: Array, m: Array, y: Array) -> None:

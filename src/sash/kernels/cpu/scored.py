@@ -109,6 +109,52 @@ def differed(product: Any, squares: Any, power: float, whole: float, y: Any) -> 
 
 
 @intrinsic
+def match(
+    typing: Any, dots: Any, sums: Any, squares: Any, shift: Any, total: Any, side: Any, n: Any, centred: Any, y: Any, lanes: Any
+) -> Any:  # fmt: skip
+    """All of `matches`, of one template."""
+    real = types.float64
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit, thin = Emit(context, builder, Vec(real, len(lanes))), Emit(context, builder, Vec(y.dtype, len(lanes)))
+        shift, total, side, n, one = [*[emit.splat(args[i]) for i in (3, 4, 5, 6)], ir.Constant(emit.vector, [1.0] * emit.lanes)]
+        centred = builder.icmp_signed("!=", args[7], INDEX(0))
+
+        def step(j: Any, few: Any, nothing: list[Any]) -> list[Any]:
+            dot, once, square = [emit.take(few, kind, a, j) for kind, a in ((dots, args[0]), (sums, args[1]), (squares, args[2]))]
+            product = emit.fma(shift, once, dot)
+            variance = builder.select(centred, emit.sub(emit.mul(n, square), emit.mul(once, once)), square)
+            shared = builder.select(centred, emit.sub(emit.mul(n, product), emit.mul(total, once)), product)
+            spread = emit.mul(emit.call("sqrt", variance), side)
+            found = _bounded(emit, builder.fdiv(shared, spread), one)
+            found = builder.select(builder.fcmp_ordered("==", spread, emit.zero), emit.zero, found)
+            thin.leave(few, builder.fptrunc(found, thin.vector), y, args[8], j)
+            return nothing
+
+        vectors(builder, emit.lanes, emit.length(y, args[8]), [], step)
+        return context.get_dummy_value()
+
+    return types.void(dots, sums, squares, real, real, real, real, types.int64, y, lanes), code
+
+
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+def matches(
+    dots: Any, sums: Any, squares: Any, shift: float, total: float, side: float, n: float, centred: int, y: Any, lanes: Any
+) -> None:  # fmt: skip
+    match(dots, sums, squares, shift, total, side, n, centred, y, lanes)
+
+
+def matched(dots: Any, sums: Any, squares: Any, shift: int, total: int, power: int, n: int, centred: bool, y: Any) -> None:
+    """y (float32) of sums that are whole numbers, all below 2^53, so that only the root and the quotient round.
+
+    product = dots + shift sums   y = (n product - total sums) / sqrt((n squares - sums²) power) where `centred`,
+    else product / sqrt(squares power); 0 where that is 0.   power: of the template, the same of its squares and total
+    """
+    size = simd.block(8).lanes
+    sized(matches, size)(dots, sums, squares, float(shift), float(total), float(np.sqrt(float(power))), float(n), int(centred), y)
+
+
+@intrinsic
 def weigh(
     typing: Any, x: Any, a: Any, off: Any, t: Any, w: Any, mask: Any, m: Any, n: Any, side: Any, centred: Any, y: Any, b: Any, count: Any,
     lanes: Any, cols: Any,
