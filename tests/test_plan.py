@@ -12,7 +12,8 @@ import pytest
 import problems
 import sash
 import tolerance
-from sash import machine, methods, planning, running
+from sash import bound, machine, methods, planning, running
+from sash.methods import direct, gated
 from sash.ops import filters
 
 METHODS = methods.names()
@@ -277,3 +278,53 @@ def test_windows_laid_out_as_columns_or_rows_give_the_same_sums(groups, taps, st
     np.testing.assert_array_equal(
         sash.conv(x, w, method="gemm", max_memory=1 << 16, **settings), sash.conv(x, w, method="direct", **settings)
     )
+
+
+@pytest.mark.parametrize("cores", [2, 4])
+def test_blocks_of_a_direct_convolution_are_for_all_cores(monkeypatch, cores):
+    """One long row is cut, short work is one block a core, long work several; with one core it is cut for no thread."""
+
+    def blocks(x, w, **settings):
+        problem, count = sash.plan("conv", x, w, method="direct", **settings).problem, []
+        for cores_here in (cores, 1):
+            here = replace(machine.shipped(), cores=cores_here)
+            for module in (planning, direct):
+                monkeypatch.setattr(module, "machine", lambda home="numpy", here=here: here)
+            for kept in (planning.choose, direct.boxes_of):
+                kept.cache_clear()
+            count.append(len(planning.choose(problem, "direct", None, cores_here).boxes) or 1)
+        return count
+
+    try:
+        assert blocks((1, 64, 40_000), (64, 64, 3))[0] >= cores, "one long row"
+        assert blocks((1, 3, 224, 224), (16, 3, 3, 3), padding=1, stride=2)[0] == cores, "short work"
+        assert blocks((1, 3, 224, 224), (16, 3, 3, 3), padding=1, stride=2)[1] == 1
+        assert blocks((1, 32, 224, 224), (64, 32, 3, 3), padding=1)[0] > cores, "long work"
+    finally:
+        for kept in (planning.choose, direct.boxes_of):
+            kept.cache_clear()
+
+
+def test_vectors_that_are_made_together_count_as_whole_turns():
+    """Of three: four take as long as six."""
+    wide = replace(machine.shipped(), vector=64)
+    work = [
+        direct.cost(sash.plan("conv", (1, 160, rows, 16), (96, 160, 1, 1)).problem, wide, float("inf")).work for rows in (1, 3, 4, 6)
+    ]
+    one, three, four, six = [found["direct.bank.product.float32"] for found in work]
+    assert one == three and four == six == 2 * three
+
+
+def test_bands_of_derivatives_are_larger_where_memory_allows():
+    problem = sash.plan("conv2_5d", (1, 3, 480, 640), (3, 16, 3, 3, 3), focal=500.0, padding=1).problem
+    little, roomy = [gated._rows(problem, 480, 640, more) for more in (False, True)]
+    assert little <= roomy <= -(-480 // gated.BANDS) and roomy >= 4 * little
+
+
+def test_little_memory_binds_few_blocks():
+    """What Python keeps of each is held to a part of `max_memory`; without a limit all are bound."""
+    x, w = (1, 32, 160, 160), (1, 32, 3, 3)
+    problem = sash.plan("conv", x, w, stride=3, method="direct").problem
+    kept = [bound.bind(problem, "direct", limit, 2) for limit in (None, 100_000)]
+    blocks = len(planning.choose(problem, "direct", 100_000, 2).boxes)
+    assert kept[0] is not None and blocks > 100_000 / bound.PART / bound.KEPT and kept[1] is None

@@ -189,7 +189,7 @@ def _phases(problem: Problem) -> list[tuple[tuple[Phase, ...], Problem | None]]:
     return found
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _part(problem: Problem, box: Box) -> tuple[tuple[tuple[Run, ...], ...], Problem]:
     parts = [axis.part(o, p) for axis, (o, p) in zip(problem.axes, box[1:], strict=True)]
     smaller = problem._replace(axes=tuple([axis for _, axis in parts]), batch=box[0][1] - box[0][0])

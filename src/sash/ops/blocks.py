@@ -223,7 +223,8 @@ def _bytes(problem: Problem, reads: Any, made: Any, row: Any) -> Any:
     """x, its sums and squares with memory for theirs, five of the result's size, what its level is found from, and what sums over
     boxes are made in: a row of each power of two, or rows of columns."""
     *others, last = [a.size for a in problem.axes]
-    lines = (last.bit_length() + 2) * row + (max(others, default=0) + 2) * np.minimum(reads, COLUMNS)
+    beside = row if max(others[:-1], default=1) == 1 else reads // problem.inputs
+    lines = (last.bit_length() + 2) * row + (max(others, default=0) + 2) * np.minimum(beside, COLUMNS)
     return 8 * (reads + 4 * -(-reads // problem.inputs) + 5 * problem.outputs * made + 5 * np.minimum(reads, 2 * SAMPLES) + lines)
 
 

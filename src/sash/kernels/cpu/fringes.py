@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from . import simd
 from .moves import fetch_block
 from .simd import INDEX, Emit, least, put, repeat, stay_whole, zeros
-from .terms import Totals, staircase
+from .terms import Totals, between, staircase
 
 COLUMNS = {
     4: {7: (2, 1.36), 4: (3, 1.34), 3: (3, 1.4), 2: (4, 1.55), 1: (4, 1.81)},
@@ -62,12 +62,8 @@ def gain_fringes(
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = Emit(context, builder, acc.dtype)
         _, _, rows, a, j, n, planes, r, P, lines, q, h, weights, t, past, nothing, *_ = args
-        L, beyond = emit.lanes, emit.splat(past)
         here, empty = builder.add(a, builder.add(j, INDEX(first))), emit.address(blank, nothing, INDEX(0))
-        begun = [emit.lane_is(">=", builder.neg(builder.add(j, INDEX(first + l)))) for l in range(min(-first, k))]
-        left = [
-            emit.lane_is("<", builder.sub(n, builder.add(j, INDEX(first + l + (width - 1) * L)))) if l >= inner else None for l in range(k)
-        ]
+        read = between(emit, j, n, range(first, first + k), first + inner, width, emit.splat(past))
 
         def plane(p: Any, total: Totals) -> Totals:
             layer = emit.element(far, planes, builder.add(r, p))
@@ -80,11 +76,7 @@ def gain_fringes(
                 start = builder.select(real, start, empty)
                 tap = builder.add(top, builder.mul(u, INDEX(k)))
                 for l in range(k):
-                    found = []
-                    for c in range(width):
-                        masks = [begun[l]] if c == 0 and l < -first else []
-                        masks += [left[l]] if c == width - 1 and l >= inner else []
-                        found.append(emit.ahead(start, l + c * L, masks, beyond))
+                    found = read(start, first + l)
                     for s in served:
                         weight = emit.splat(emit.element(w, weights, builder.add(tap, INDEX(l - s * k))))
                         for c in range(width):

@@ -4,7 +4,7 @@ x, y flat   at, goal (I,) where image i begins in x and y   w (G, T), image numb
 Row r of m samples goes to goal[i] + to[r], and is made of the terms begin[r] up to the next: rows of n samples at row[t], of which
 BLANK is a border that is zero all along, by the weights from tap[t] on.  Its sample 2 j + c is the sum of w[tap[t] + first_c + 2 l]
 x[row[t] + j + near_c + l], l < k_c.  What lies outside a row is in no memory.  The sums are in the order of taps.
-Imports: simd.
+Imports: simd, terms.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from . import simd
 from .simd import INDEX, SHORT, Emit, least, repeat, stay_whole, zeros
-from .terms import Totals
+from .terms import Totals, between
 
 WAYS = 2
 """Classes."""
@@ -59,21 +59,15 @@ def gain_classes(
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = Emit(context, builder, acc.dtype)
         _, _, rows, a, j, n, lines, numbers, one, end, weights, nothing, *_ = args
-        L = emit.lanes
         here, empty = builder.add(builder.add(a, j), INDEX(spots.start)), emit.address(blank, nothing, INDEX(0))
-        begun = {o: emit.lane_is(">=", builder.neg(builder.add(j, INDEX(o)))) for o in spots if o < 0}
-        left = {o: emit.lane_is("<", builder.sub(n, builder.add(j, INDEX(o + (width - 1) * L)))) for o in spots if o >= inner}
+        read = between(emit, j, n, spots, inner, width, emit.zero)
 
         def step(t: Any, total: Totals) -> Totals:
             t, total = builder.add(one, t), list(total)
             line, number = emit.element(row, lines, t), emit.element(tap, numbers, t)
             start = builder.select(builder.icmp_signed(">=", line, INDEX(0)), emit.address(x, rows, builder.add(here, line)), empty)
             for o in spots:
-                found = []
-                for c in range(width):
-                    masks = [begun[o]] if c == 0 and o in begun else []
-                    masks += [left[o]] if c == width - 1 and o in left else []
-                    found.append(emit.ahead(start, o - spots.start + c * L, masks, emit.zero))
+                found = read(start, o)
                 for way in range(WAYS):
                     if not 0 <= (l := o - first[way]) < counts[way]:
                         continue

@@ -34,6 +34,27 @@ def staircase(builder: Any, rows: int, high: Any, total: Totals, taken: Callable
     return total
 
 
+def between(emit: Emit, j: Any, n: Any, spots: range, inner: int, width: int, past: Any) -> Callable[[Any, int], Totals]:
+    """Of a row of n samples `width` vectors from sample j + o on, for each o of `spots`: read(start, o), start at sample j + spots[0].
+
+    What lies before the row's first sample, in the first vector where o < 0, or behind its last, in the last one where
+    o >= inner, is in no memory, and reads `past`.
+    """
+    builder, L = emit.builder, emit.lanes
+    begun = {o: emit.lane_is(">=", builder.neg(builder.add(j, INDEX(o)))) for o in spots if o < 0}
+    left = {o: emit.lane_is("<", builder.sub(n, builder.add(j, INDEX(o + (width - 1) * L)))) for o in spots if o >= inner}
+
+    def read(start: Any, o: int) -> Totals:
+        found = []
+        for c in range(width):
+            masks = [begun[o]] if c == 0 and o in begun else []
+            masks += [left[o]] if c == width - 1 and o in left else []
+            found.append(emit.ahead(start, o - spots.start + c * L, masks, past))
+        return found
+
+    return read
+
+
 def _weights(emit: Emit, op: int, signature: Any, args: Any, first: int, index: Any) -> tuple[Any, Any]:
     """Splats of w[index] and, where the term has a weight, v[index]; w and v are arguments first and first + 1."""
     w = emit.splat(emit.element(signature.args[first], args[first], index))
