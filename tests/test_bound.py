@@ -2,6 +2,7 @@
 
 import tracemalloc
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sash.kernels.cpu import scored
 from sash.methods import little
 from sash.ops import conv as convolutions
 from sash.ops import filters, repeats
+from sash.planning import choose
 
 BUFFER = 3 << 14
 """Bytes: NumPy adds arrays whose rows lie apart through a buffer of 8192 elements, now and then."""
@@ -548,3 +550,40 @@ def test_what_is_woven_is_counted(inputs, outputs, threads, limit):
     x, w = np.ones((1, inputs, 160, 160), np.float32), np.ones((inputs, outputs, 4, 4), np.float32)
     held, promised = held_and_promised(threads, x, w, **settings)
     assert 100_000 < held <= promised <= (limit or promised)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "told"),
+    [
+        ((1, 128, 14, 14), (128, 128, 3, 3), {"padding": 1}),
+        ((1, 256, 20, 21), (144, 256, 1, 1), {}),
+        ((1, 96, 29, 21), (160, 96, 3, 2), {"padding": 1, "stride": (2, 1)}),
+        ((1, 80, 8, 7, 9), (64, 80, 2, 2, 3), {"padding": 1}),
+    ],
+)
+def test_cores_that_share_outputs_make_the_bits_of_those_that_share_rows(x, w, told, monkeypatch):
+    """Each output is a sum of its own, in the same order, whoever makes it; NaN and bias are where they belong."""
+    rng = np.random.default_rng(3)
+    problem = sash.plan("conv", x, w, method="direct", **told).problem
+    assert shapes._outputs(problem, 2) == w[0] // 2
+    assert choose(problem, "direct", None, 2).boxes or machine.machine().cores == 1
+    image, weight = rng.standard_normal(x, np.float32), rng.standard_normal(w, np.float32)
+    image[(0, 1, *[n // 2 for n in x[2:]])] = np.nan
+    bias = rng.standard_normal(w[0]).astype(np.float32)
+    two = replace(machine.machine(), cores=2)
+    found = []
+    for heavy in (shapes.HEAVY, 1 << 40):
+        monkeypatch.setattr(shapes, "HEAVY", heavy)
+        monkeypatch.setattr(shapes, "machine", lambda home="numpy": two)
+        machine.forget()
+        found.append(sash.conv(image, weight, bias, method="direct", **told))
+    machine.forget()
+    np.testing.assert_array_equal(*found)
+    assert np.isnan(found[0]).any() and not np.isnan(found[0]).all()
+
+
+def test_few_or_light_weights_are_not_dealt():
+    for x, w in (((1, 24, 56, 56), (144, 24, 1, 1)), ((1, 64, 112, 112), (64, 64, 3, 3)), ((1, 128, 14, 14), (72, 128, 3, 3))):
+        assert shapes._outputs(sash.plan("conv", x, w, method="direct", padding=w[-1] // 2).problem, 2) == 0
+    grouped = sash.plan("conv", (1, 256, 14, 14), (256, 64, 3, 3), method="direct", groups=4).problem
+    assert shapes._outputs(grouped, 2) == 0
