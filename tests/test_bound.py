@@ -587,3 +587,52 @@ def test_few_or_light_weights_are_not_dealt():
         assert shapes._outputs(sash.plan("conv", x, w, method="direct", padding=w[-1] // 2).problem, 2) == 0
     grouped = sash.plan("conv", (1, 256, 14, 14), (256, 64, 3, 3), method="direct", groups=4).problem
     assert shapes._outputs(grouped, 2) == 0
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "told"),
+    [
+        ((1, 256, 14, 14), (64, 256, 3, 3), {"padding": 1}),
+        ((2, 512, 7, 7), (24, 512, 3, 3), {"padding": 1}),
+        ((1, 300, 5, 30), (17, 300, 3, 4), {}),
+        ((1, 90, 6, 7, 8), (12, 90, 3, 3, 3), {"padding": 1}),
+        ((1, 300, 9, 9), (16, 300, 3, 3), {"stride": 2, "padding": 1}),
+        ((1, 3000, 40), (5, 3000, 1), {}),
+        ((1, 300, 40), (8, 300, 3), {"accuracy": "elementwise"}),
+        ((1, 2100, 3), (8, 2100, 1), {}),
+    ],
+)
+def test_long_sums_are_bound_too_and_made_of_the_same_pieces(x, w, told):
+    """Their bits are those of the general way, which a limit takes; an infinite sample makes what it touches infinite or NaN."""
+    rng = np.random.default_rng(8)
+    image, weight, bias = [rng.standard_normal(shape, np.float32) for shape in (x, w, w[:1])]
+    image.flat[image.size // 2] = np.inf
+    problem = sash.plan("conv", x, w, method="direct", **told).problem
+    assert (shapes.bind(problem, "direct", None, 2) is None) == (x[-1] < 4)
+    assert shapes.bind(problem, "direct", 10**9, 2) is None
+    found = sash.conv(image, weight, bias, method="direct", **told)
+    np.testing.assert_array_equal(found, sash.conv(image, weight, bias, method="direct", max_memory=10**9, **told))
+    with sash.threads(1):
+        np.testing.assert_array_equal(found, sash.conv(image, weight, bias, method="direct", **told))
+    assert np.isfinite(found).any() and not np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("limit", [None, 1_200_000, 3_000_000])
+def test_what_the_pieces_of_a_long_sum_take_is_counted(limit):
+    x, w = (1, 64, 48, 50), (32, 64, 6, 6)
+    told = {"method": "direct", "max_memory": limit}
+    image, weight = np.ones(x, np.float32), np.ones(w, np.float32)
+    plan = sash.plan("conv", x, w, **told)
+    assert limit is None or plan.scratch <= limit
+    sash.conv(image, weight, **told)
+    tracemalloc.start()
+    try:
+        y = sash.conv(image, weight, **told)
+        before = tracemalloc.get_traced_memory()[0] - y.nbytes
+        tracemalloc.reset_peak()
+        del y
+        y = sash.conv(image, weight, **told)
+        peak = tracemalloc.get_traced_memory()[1] - before - y.nbytes
+    finally:
+        tracemalloc.stop()
+    assert peak <= plan.scratch + BUFFER

@@ -13,10 +13,12 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
+from sash.accuracy import CHUNK
 from sash.arrays.numpy_ import Array, lies_well, packed, readable
 from sash.arrays.weights import Weights
-from sash.axis import Run
+from sash.axis import Axis, Run
 from sash.crew import share
 from sash.machine import by_rates, machine
 from sash.methods import CHOICES, borders, channels, direct, fused, little, separable
@@ -66,7 +68,8 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
     """The problem on contiguous arrays of its types, with nothing left to settle; None where another way may be taken."""
     if not problem.results:
         return None
-    fuses, sums = separable.fuses(problem), not direct.refuses(problem) and direct.one_pass(problem)
+    whole = direct.one_pass(problem) or (max_memory is None and direct.in_pieces(problem))
+    fuses, sums = separable.fuses(problem), not direct.refuses(problem) and whole
     if not {CHOICES[0]: fuses or sums, direct.NAME: sums, separable.NAME: fuses}.get(method):
         return None
     plan = choose(problem, method, max_memory, workers)
@@ -179,9 +182,8 @@ def _some(problem: Problem, first: int, last: int) -> Call | None:
         return None
 
     def call(x: Array, kernel: Kernel, y: Array, cval: Any, bias: Array | None) -> None:
-        bank = kernel.banks[0]
-        a, b = [o * len(bank) // problem.outputs for o in (first, last)]
-        made(x.reshape(-1), kernel._replace(banks=(bank[a:b],)), y.reshape(-1), cval)
+        a, b = [o * len(kernel.banks[0]) // problem.outputs for o in (first, last)]
+        made(x.reshape(-1), kernel._replace(banks=tuple([bank[a:b] for bank in kernel.banks])), y.reshape(-1), cval)
         if bias is not None:
             with np.errstate(all="ignore"):
                 y[:, first:last] += bias[first:last]
@@ -298,7 +300,33 @@ def _made(part: Problem, steps: tuple[int, ...], first: int, goals: tuple[int, .
         first = 0
     else:
         return None
-    made = settled_rows(part, part.axes, shape, lies, out, goals, last, first, goal)
+    told = (part, part.axes, shape, lies, out)
+    if not direct.one_pass(part) and prod(out[last + 2 :]) < direct.NARROW:  # their weights are not laid out
+        return None
+    made = settled_rows(*told, goals, last, first, goal) if direct.one_pass(part) else _pieces(*told, goals, last, first, goal)
     if in_place:
         return lambda x, kernel, y, cval: made(x, kernel, y)
     return lambda x, kernel, y, cval: made(enter(x, cval), kernel, y)
+
+
+def _pieces(
+    part: Problem, axes: tuple[Axis, ...], shape: tuple[int, ...], lies: tuple[int, ...], out: tuple[int, ...], goals: tuple[int, ...],
+    last: int, first: int, goal: int,
+) -> Callable[[Array, Kernel, Array], None]:  # fmt: skip
+    """`settled_rows` of a long sum: its pieces are added up, with what each addition loses."""
+    from sash.kernels.cpu.moves import added
+    from sash.kernels.cpu.simd import block, sized
+
+    most, own, kind = CHUNK[part.elementwise], packed(out, 1), np.dtype(part.dtype)
+    sums = [settled_rows(part, axes, shape, lies, out, own, last, first, 0, slice(i, i + most)) for i in range(0, part.taps, most)]
+    add, size, steps = sized(added, block(kind.itemsize).lanes), prod(out), tuple([step * kind.itemsize for step in goals])
+
+    def made(x: Array, kernel: Kernel, y: Array) -> None:
+        total, piece, lost = np.empty(size, kind), np.empty(size, kind), np.zeros(size, kind)
+        for i, some in enumerate(sums):
+            some(x, kernel._replace(banks=kernel.banks[i : i + 1]), piece if i else total)
+            if i:
+                add(total, piece, lost)
+        np.add(total.reshape(out), lost.reshape(out), out=as_strided(y[goal:], out, steps))
+
+    return made

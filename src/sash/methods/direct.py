@@ -146,7 +146,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
     if shares_samples(problem):  # weights are laid out, those of sums in pieces once more for each block, and each block reads all
         weights = problem.taps * problem.outputs
-        work[copied] += weights * (1 if one_pass(problem) else 1 + blocks)
+        work[copied] += weights * (1 if one_pass(problem) or (limit == float("inf") and in_pieces(problem)) else 1 + blocks)
         if weights * item > machine.cache:
             work["far.sample"] = work.get("far.sample", 0) + blocks * weights * item / 4
     rows = prod(tile[: last + 1]) * 16
@@ -154,6 +154,8 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     scratch = (channels.tables_of(problem, tile) if lies else held) + rows + problem.taps * 24
     if joined := _joined(problem, tile, machine):
         scratch += prod(tile[:-2]) * problem.outputs * (joined + tile[-1] + problem.axes[-1].reach) * item
+    if not one_pass(problem):  # totals, pieces and what was lost
+        scratch += 3 * prod(tile) * problem.outputs * item
     if problem.woven or not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
         scratch += prod(tile) * problem.outputs * item
     # Sums of what registers hold wait for nobody: each of two threads made 48 of the 50 thousand million terms a second of one.
@@ -212,8 +214,16 @@ def _whole(n: int, of: int) -> int:
 
 def one_pass(problem: Problem) -> bool:
     """Sums are not made of pieces, and kernels write the result as it is stored."""
-    whole = problem.taps <= CHUNK[problem.elementwise] or problem.dtype == "int64"
-    return whole and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0)
+    return (problem.taps <= CHUNK[problem.elementwise] or problem.dtype == "int64") and _stores(problem)
+
+
+def in_pieces(problem: Problem) -> bool:
+    """Sums of products that share what they load are made of pieces, each by the kernels, and added up exactly."""
+    return not one_pass(problem) and shares_samples(problem) and not problem.upsampled and not problem.woven and _stores(problem)
+
+
+def _stores(problem: Problem) -> bool:
+    return storable(problem.dtype, np.dtype(problem.result), problem.bits > 0)
 
 
 def binds(problem: Problem) -> bool:

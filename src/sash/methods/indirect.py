@@ -57,6 +57,7 @@ def padded(problem: Problem) -> int:
     wide = lanes(problem)
     return problem.groups * -(-problem.outputs // problem.groups // wide) * wide
 
+
 TURNED = {False: 5, True: 10}
 """Copies of a sample that turning a weight takes as long as, by whether they all leave the second-level cache (512 -> 512 by 3²: 6.3 ms)."""
 

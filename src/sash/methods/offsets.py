@@ -29,6 +29,8 @@ JOINED = 4
 DRAWN = 24
 """Vectors of terms that take as long as drawing a row out of joined ones."""
 
+ALL = slice(None)
+
 COUPLED = REDUCTIONS.index("absolute") + 2
 """Absolute differences that all weigh 1, of which `pairs` is asked."""
 
@@ -140,9 +142,12 @@ def settled_sum(problem: Problem, t: Tables, banked: bool) -> Callable[[Array, K
 
 def settled_rows(
     problem: Problem, axes: tuple[Axis, ...], shape: tuple[int, ...], lies: tuple[int, ...], out: tuple[int, ...], goals: tuple[int, ...],
-    last: int, first: int = 0, goal: int = 0,
+    last: int, first: int = 0, goal: int = 0, taps: slice = ALL,
 ) -> Callable[[Array, Kernel, Array], None]:  # fmt: skip
-    """`settled_sum` where x lies as told from `first` on, and y from `goal` on; rows along `last`, joined where that is faster."""
+    """`settled_sum` where x lies as told from `first` on, and y from `goal` on; rows along `last`, joined where that is faster.
+
+    taps: those of a piece of a long sum, in order.
+    """
     from sash.kernels.cpu import bank
     from sash.kernels.cpu.simd import sized
 
@@ -151,14 +156,14 @@ def settled_rows(
     if not (shares and last and last == len(axes) - 1 and joins(problem._replace(axes=axes), rows, n, pitch)):
         rows_too = problem.dtype != "int64" and not shares and shares_rows(axes) and last == last_axis(axes) and n >= STRIP
         t = tabulated(axes, problem.groups, rows_too, shape, lies, out, goals, last)
-        return settled_sum(problem, t._replace(at=t.at + first, to=t.to + goal), shares and n >= bank.NARROW)
+        return settled_sum(problem, t._replace(at=t.at + first, to=t.to + goal, off=t.off[taps]), shares and n >= bank.NARROW)
     joined = (*out[: last + 1], 1, (rows - 1) * pitch + n)
     if pitch == n == goals[last + 1]:  # nothing lies between them
         t = tabulated(axes, problem.groups, False, shape, lies, joined, goals, last)
-        return settled_sum(problem, t._replace(at=t.at + first, to=t.to + goal), True)
+        return settled_sum(problem, t._replace(at=t.at + first, to=t.to + goal, off=t.off[taps]), True)
     images, *beside = packed((out[0], *out[2 : last + 2], pitch), 1)
     t = tabulated(axes, problem.groups, False, shape, lies, joined, (images, images * out[0], *beside), last)
-    made, draw = settled_sum(problem, t._replace(at=t.at + first), True), sized(bank.drawn, bank.lanes(n, item))
+    made, draw = settled_sum(problem, t._replace(at=t.at + first, off=t.off[taps]), True), sized(bank.drawn, bank.lanes(n, item))
     to = offsets([(out[0], goals[0]), *zip(out[2:-1], goals[2:-1], strict=True)]) + goal
     step, size = np.arange(out[1]) * goals[1], out[1] * len(to) * pitch
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import INDEX, LINE, SHORT, Emit, Vec, repeat
+from .simd import INDEX, LINE, SHORT, Emit, Vec, repeat, vectors
 
 
 @intrinsic
@@ -109,3 +109,32 @@ def _ask(emit: Emit, x: tuple[Any, Any], at: Any, cols: int, write: bool) -> Non
     for first in range(0, cols * emit.lanes, max(LINE // emit.bytes, 1)):
         pointer = builder.bitcast(emit.address(*x, builder.add(at, INDEX(first))), byte)
         builder.call(function, [pointer, SHORT(int(write)), SHORT(2), SHORT(1)])
+
+
+@intrinsic
+def add_all(typing: Any, total: Any, piece: Any, lost: Any, lanes: Any) -> Any:
+    """All of `added`."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = Emit(context, builder, Vec(total.dtype, len(lanes)))
+
+        def step(j: Any, few: Any, nothing: list[Any]) -> list[Any]:
+            old, more, rest = [emit.take(few, total, a, j) for a in args[:3]]
+            new = emit.add(old, more)
+            part = emit.sub(new, old)
+            gone = emit.add(emit.sub(old, emit.sub(new, part)), emit.sub(more, part))
+            whole = builder.fcmp_ordered("==", emit.sub(gone, gone), emit.zero)  # an infinite sum loses nothing
+            emit.leave(few, new, total, args[0], j)
+            emit.leave(few, emit.add(rest, builder.select(whole, gone, emit.zero)), total, args[2], j)
+            return nothing
+
+        vectors(builder, emit.lanes, emit.length(total, args[0]), [], step)
+        return context.get_dummy_value()
+
+    return types.void(total, piece, lost, lanes), code
+
+
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True)
+def added(total: Any, piece: Any, lost: Any, lanes: Any) -> None:
+    """total += piece, flat and of one type, what rounding loses going into `lost` (Knuth's two-sum: TAOCP 4.2.2)."""
+    add_all(total, piece, lost, lanes)
