@@ -42,7 +42,7 @@ def test_a_stack_is_cut_into_whole_slices_or_rows():
 
 def test_many_axes_are_cut_without_trying_every_block(monkeypatch):
     tried, held = [], blocks._bytes
-    monkeypatch.setattr(blocks, "_bytes", lambda given, reads, *others: tried.append(np.size(reads)) or held(given, reads, *others))
+    monkeypatch.setattr(blocks, "_bytes", lambda given, spans, made: tried.append(np.size(made)) or held(given, spans, made))
     tile = blocks._tile(problem((50, 50, 50, 50, 50), (7, 7)), blocks.HELD)
     assert max(tried) <= blocks.TRIED and tile[0] == 1
 
@@ -87,6 +87,22 @@ def test_blocks_keep_within_memory(shape, template, told, limit):
         del y
         y = sash.similarity(x, t, metric="zncc", max_memory=limit, **told)
         peak = tracemalloc.get_traced_memory()[1] - before - y.nbytes
+    finally:
+        tracemalloc.stop()
+    assert peak <= plan.scratch + 40_000
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8])
+def test_what_single_windows_take_is_counted(kind):
+    import tracemalloc
+
+    x, t = np.ones((480, 640), kind), np.ones((3, 3), kind)
+    plan = sash.plan("similarity", x.shape, t.shape, metric="zncc", input_dtype=kind)
+    y = sash.similarity(x, t, metric="zncc")
+    tracemalloc.start()
+    try:
+        y = sash.similarity(x, t, metric="zncc")
+        peak = tracemalloc.get_traced_memory()[1] - y.nbytes
     finally:
         tracemalloc.stop()
     assert peak <= plan.scratch + 40_000

@@ -14,7 +14,7 @@ import sash
 from sash import bound as shapes
 from sash import machine, running
 from sash.kernels.cpu import scored
-from sash.methods import little
+from sash.methods import direct, little
 from sash.ops import conv as convolutions
 from sash.ops import filters, repeats
 from sash.planning import choose
@@ -565,15 +565,15 @@ def test_cores_that_share_outputs_make_the_bits_of_those_that_share_rows(x, w, t
     """Each output is a sum of its own, in the same order, whoever makes it; NaN and bias are where they belong."""
     rng = np.random.default_rng(3)
     problem = sash.plan("conv", x, w, method="direct", **told).problem
-    assert shapes._outputs(problem, 2) == w[0] // 2
+    assert direct.by_outputs(problem, 2) == w[0] // 2
     assert choose(problem, "direct", None, 2).boxes or machine.machine().cores == 1
     image, weight = rng.standard_normal(x, np.float32), rng.standard_normal(w, np.float32)
     image[(0, 1, *[n // 2 for n in x[2:]])] = np.nan
     bias = rng.standard_normal(w[0]).astype(np.float32)
     two = replace(machine.machine(), cores=2)
     found = []
-    for heavy in (shapes.HEAVY, 1 << 40):
-        monkeypatch.setattr(shapes, "HEAVY", heavy)
+    for heavy in (direct.HEAVY, 1 << 40):
+        monkeypatch.setattr(direct, "HEAVY", heavy)
         monkeypatch.setattr(shapes, "machine", lambda home="numpy": two)
         machine.forget()
         found.append(sash.conv(image, weight, bias, method="direct", **told))
@@ -584,9 +584,9 @@ def test_cores_that_share_outputs_make_the_bits_of_those_that_share_rows(x, w, t
 
 def test_few_or_light_weights_are_not_dealt():
     for x, w in (((1, 24, 56, 56), (144, 24, 1, 1)), ((1, 64, 112, 112), (64, 64, 3, 3)), ((1, 128, 14, 14), (72, 128, 3, 3))):
-        assert shapes._outputs(sash.plan("conv", x, w, method="direct", padding=w[-1] // 2).problem, 2) == 0
+        assert direct.by_outputs(sash.plan("conv", x, w, method="direct", padding=w[-1] // 2).problem, 2) == 0
     grouped = sash.plan("conv", (1, 256, 14, 14), (256, 64, 3, 3), method="direct", groups=4).problem
-    assert shapes._outputs(grouped, 2) == 0
+    assert direct.by_outputs(grouped, 2) == 0
 
 
 @pytest.mark.parametrize(
@@ -624,15 +624,67 @@ def test_what_the_pieces_of_a_long_sum_take_is_counted(limit):
     image, weight = np.ones(x, np.float32), np.ones(w, np.float32)
     plan = sash.plan("conv", x, w, **told)
     assert limit is None or plan.scratch <= limit
-    sash.conv(image, weight, **told)
+    assert _peak(lambda: sash.conv(image, weight, **told)) <= plan.scratch + BUFFER
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "told"),
+    [
+        ((1, 128, 200, 3), (128, 128, 3, 3), {"padding": 1}),  # rows of three results, whose weights are not laid out
+        ((2, 256, 14, 14), (128, 256, 3, 3), {"padding": 1}),  # long sums of several images
+        ((2, 600, 9, 9), (16, 300, 3, 3), {"padding": 1, "groups": 2}),
+        ((3, 128, 15, 13), (128, 128, 3, 3), {}),
+    ],
+)
+def test_outputs_of_each_core_and_long_sums_are_right(x, w, told):
+    rng = np.random.default_rng(9)
+    image, weight, bias = [rng.standard_normal(shape, np.float32) for shape in (x, w, w[:1])]
+    found = sash.conv(image, weight, bias, method="direct", **told)
+    want = tensordot(image.astype(np.float64), weight, **told) + bias[:, None, None]
+    np.testing.assert_allclose(found, want, atol=2e-3)
+
+
+def tensordot(x, w, padding=0, groups=1):
+    """A convolution of images by the definition, on views of windows."""
+    frame = np.pad(x, [(0, 0), (0, 0), (padding, padding), (padding, padding)])
+    windows = np.lib.stride_tricks.sliding_window_view(frame, w.shape[2:], (2, 3))
+    each = zip(np.split(windows, groups, 1), np.split(w.astype(x.dtype), groups), strict=True)
+    return np.concatenate([np.moveaxis(np.tensordot(part, v, ([1, 4, 5], [1, 2, 3])), -1, 1) for part, v in each], 1)
+
+
+def test_long_sums_of_integers_are_exact():
+    rng = np.random.default_rng(10)
+    image, weight = rng.integers(0, 256, (1, 256, 14, 14), np.uint8), rng.integers(0, 256, (16, 256, 3, 3), np.uint8)
+    for method in ("auto", "direct"):
+        found = sash.conv(image, weight, padding=1, method=method)
+        assert found.dtype.kind in "iu"
+        np.testing.assert_array_equal(found, tensordot(image.astype(np.int64), weight, padding=1))
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "told"),
+    [
+        ((1, 1, 150, 150), (8, 1, 48, 48), {"max_memory": 1_000_000}),
+        ((1, 256, 40, 40), (128, 256, 3, 3), {"padding": 1}),
+        ((1, 128, 56, 56), (128, 128, 3, 3), {"padding": 1}),
+    ],
+)
+def test_what_long_sums_and_outputs_of_each_core_take_is_counted(x, w, told):
+    image, weight = np.ones(x, np.float32), np.ones(w, np.float32)
+    assert _peak(lambda: sash.conv(image, weight, method="direct", **told)) <= (
+        sash.plan("conv", x, w, method="direct", **told).scratch + BUFFER
+    )
+
+
+def _peak(call):
+    """Bytes that the second call takes beside its result."""
     tracemalloc.start()
     try:
-        y = sash.conv(image, weight, **told)
+        y = call()
         before = tracemalloc.get_traced_memory()[0] - y.nbytes
         tracemalloc.reset_peak()
         del y
-        y = sash.conv(image, weight, **told)
-        peak = tracemalloc.get_traced_memory()[1] - before - y.nbytes
+        y = call()
+        return tracemalloc.get_traced_memory()[1] - before - y.nbytes
     finally:
         tracemalloc.stop()
-    assert peak <= plan.scratch + BUFFER

@@ -196,6 +196,35 @@ def test_scores_of_the_largest_sums(size):
 
 
 @multiplied
+def test_scores_whose_products_do_not_fit_are_made_otherwise():
+    """The template about 128 is as negative as can be: 66040 such products of 255 leave 32 bits, which squares do not."""
+    image, template = np.full((256, 264), 255, np.uint8), np.zeros((254, 260), np.uint8)
+    template.reshape(-1)[::700] = 255
+    np.testing.assert_allclose(sash.similarity(image, template, metric="ncc"), exact_scores(image, template, "ncc"), atol=1e-6)
+    with pytest.raises(ArgumentError, match="31 bits"):
+        sash.similarity(image, template, metric="ncc", method="bytes")
+    assert sash.similarity(image, template, metric="ssd", method="bytes").shape == (3, 5)
+
+
+@multiplied
+def test_plans_of_few_taps_say_what_is_run_in_little_memory():
+    told = {"metric": "zncc", "input_dtype": "uint8"}
+    for more in ({"max_memory": 10**8}, {"max_memory": 200_000}, {"method": "measure"}):
+        assert sash.plan("similarity", (480, 640), (3, 3), **told, **more).method != "bytes"
+
+
+@multiplied
+def test_the_least_memory_that_is_named_is_that_of_bytes():
+    rng = np.random.default_rng(13)
+    image, template = bytes_of(rng, (40, 200)), bytes_of(rng, (24, 24))
+    with pytest.raises(MemoryLimit) as refused:
+        sash.similarity(image, template, metric="zncc", max_memory=100)
+    assert sash.similarity(image, template, metric="zncc", max_memory=refused.value.least).shape == (17, 177)
+    with pytest.raises(MemoryLimit):
+        sash.similarity(image, template, metric="zncc", max_memory=refused.value.least - 1)
+
+
+@multiplied
 def test_scores_on_threads_and_within_memory():
     rng = np.random.default_rng(12)
     image, bank = bytes_of(rng, (3, 500, 700)), bytes_of(rng, (2, 3, 21, 18))

@@ -308,9 +308,7 @@ def test_blocks_of_a_direct_convolution_are_for_all_cores(monkeypatch, cores):
 def test_vectors_that_are_made_together_count_as_whole_turns():
     """Of three: four take as long as six."""
     wide = replace(machine.shipped(), vector=64)
-    work = [
-        direct.cost(sash.plan("conv", (1, 160, rows, 16), (96, 160, 1, 1)).problem, wide, float("inf")).work for rows in (1, 3, 4, 6)
-    ]
+    work = [direct.cost(sash.plan("conv", (1, 160, rows, 16), (96, 160, 1, 1)).problem, wide, float("inf")).work for rows in (1, 3, 4, 6)]
     one, three, four, six = [found["direct.bank.product.float32"] for found in work]
     assert one == three and four == six == 2 * three
 

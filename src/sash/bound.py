@@ -49,11 +49,6 @@ KEPT, PART = 5000, 8
 """Bytes that Python keeps for a block; where memory is limited, all blocks of a problem may take this part of it."""
 
 
-HEAVY, LIGHT = 1 << 17, 4
-"""Bytes of weights, and samples for each, where a core makes some of the outputs, not of the rows (1024 -> 256 channels of 14² by 1:
-1.39 ms, then 0.95; 256 -> 256 of 28²: 1.00, then 0.81; 24 -> 144 of 56², which is beyond: 0.19, would be 0.36)."""
-
-
 class Bound(NamedTuple):
     """`call(x, prepared(weights), y, cval, bias)` writes y, to which `bias` is added, if any."""
 
@@ -103,7 +98,7 @@ def settle(
     if way:
         found = _crossed(problem, *way.tile) if way.crossed else _woven(problem, way.tile)
     else:
-        each = _outputs(problem, machine().cores) if len(boxes) > 1 and most == float("inf") else 0
+        each = direct.by_outputs(problem, machine().cores) if len(boxes) > 1 and most == float("inf") else 0
         found = [_some(problem, o, o + each) for o in range(0, problem.outputs, each)] if each else []
         if not found or None in found:
             found = [_block(problem, box, _made) for box in boxes]
@@ -162,18 +157,6 @@ def _block(problem: Problem, box: Box, way: Way) -> Call | None:
     return call
 
 
-def _outputs(problem: Problem, cores: int) -> int:
-    """Outputs that each core makes of all windows, where many weights are to be read and few rows shared; 0: it makes some of the rows."""
-    from sash.kernels.cpu.bank import form
-
-    weights = problem.taps * problem.outputs
-    if problem.groups > 1 or not shares_samples(problem) or weights * problem.itemsize < HEAVY or weights * LIGHT < problem.samples:
-        return 0
-    each = problem.outputs // cores
-    whole = len(form(problem.outputs, problem.itemsize).rows)
-    return 0 if problem.outputs % cores or each % whole or len(form(each, problem.itemsize).rows) < whole else each
-
-
 def _some(problem: Problem, first: int, last: int) -> Call | None:
     """How outputs `first` to `last` are made of all windows."""
     goals = packed((1, problem.outputs, *problem.out), 1)
@@ -183,7 +166,8 @@ def _some(problem: Problem, first: int, last: int) -> Call | None:
 
     def call(x: Array, kernel: Kernel, y: Array, cval: Any, bias: Array | None) -> None:
         a, b = [o * len(kernel.banks[0]) // problem.outputs for o in (first, last)]
-        made(x.reshape(-1), kernel._replace(banks=tuple([bank[a:b] for bank in kernel.banks])), y.reshape(-1), cval)
+        some = Kernel(kernel.w[first:last], None, tuple([bank[a:b] for bank in kernel.banks]))
+        made(x.reshape(-1), some, y.reshape(-1), cval)
         if bias is not None:
             with np.errstate(all="ignore"):
                 y[:, first:last] += bias[first:last]

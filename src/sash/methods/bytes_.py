@@ -209,7 +209,8 @@ def _square(problem: Problem, x: Array, prepared: Prepared, y: Array, cval: floa
 
 
 def moments(problem: Problem, x: Array, prepared: Prepared, cval: float) -> tuple[_Tables, Array, Array, Iterator[Array]]:
-    """For every window of a problem of squares: sum x and sum x^2, uint32, and of each output sum x (w - 128), int32, one by one."""
+    """For every window of a problem of squares: sum x and sum x^2, uint32, and of each output sum x (w - 128), one by one:
+    int32, modulo 2^32."""
     from sash.kernels.cpu.bytes_ import totals
     from sash.kernels.cpu.quads import products
 

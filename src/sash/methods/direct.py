@@ -42,6 +42,10 @@ EACH, CACHES = 2, 4
 """Blocks of each core, at least where there is so much work (see `LONG`); what a band reads takes so many caches (64 -> 64 channels of
 112²: 2 rows at once 17.8 ms, 8 rows 13.4, all 11.5)."""
 
+HEAVY, SPREAD, ALIKE = 1 << 17, 4, 8
+"""Bytes of weights, and samples for each, where a core makes some of the outputs, not of the rows (1024 -> 256 channels of 14² by 1:
+1.39 ms, then 0.95; 256 -> 256 of 28²: 1.00, then 0.81; 24 -> 144 of 56², which is beyond: 0.19, would be 0.36), a multiple of so many."""
+
 AHEAD = 4
 """A block that is copied reads at least this many times what one row of outputs does: with less, most of it is copied
 again for the next (480 x 640 x 3 by 24 x 24: 2.5 copies of the image, then 1.35)."""
@@ -149,15 +153,17 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         work[copied] += weights * (1 if one_pass(problem) or (limit == float("inf") and in_pieces(problem)) else 1 + blocks)
         if weights * item > machine.cache:
             work["far.sample"] = work.get("far.sample", 0) + blocks * weights * item / 4
-    rows = prod(tile[: last + 1]) * 16
-    held = problem.reads(tile) * item * (2 if problem.axes[last].stride > 1 else 1)
-    scratch = (channels.tables_of(problem, tile) if lies else held) + rows + problem.taps * 24
-    if joined := _joined(problem, tile, machine):
-        scratch += prod(tile[:-2]) * problem.outputs * (joined + tile[-1] + problem.axes[-1].reach) * item
-    if not one_pass(problem):  # totals, pieces and what was lost
-        scratch += 3 * prod(tile) * problem.outputs * item
+    some = by_outputs(problem, machine.cores) if limit == float("inf") else 0
+    part, outputs = (whole, some) if some else (tile, problem.outputs)  # by one thread at a time
+    rows = prod(part[: last + 1]) * 16
+    held = problem.reads(part) * item * (2 if problem.axes[last].stride > 1 else 1)
+    scratch = (channels.tables_of(problem, part) if lies else held) + rows + problem.taps * 24
+    if joined := _joined(problem, part, machine):
+        scratch += prod(part[:-2]) * outputs * (joined + part[-1] + problem.axes[-1].reach) * item
+    if _long(problem):  # totals, pieces and what was lost
+        scratch += 3 * prod(part) * outputs * item
     if problem.woven or not storable(problem.dtype, np.dtype(problem.result), problem.bits > 0):
-        scratch += prod(tile) * problem.outputs * item
+        scratch += prod(part) * outputs * item
     # Sums of what registers hold wait for nobody: each of two threads made 48 of the 50 thousand million terms a second of one.
     busy = work.get(f"direct.bank.product.{problem.dtype}", 0) * machine.rates.get(f"direct.bank.product.{problem.dtype}", 0)
     waits = 1 + (min(machine.cores, blocks) - 1) * machine.rates["crew"] if busy > machine.seconds(work) / 2 else 1.0
@@ -214,16 +220,29 @@ def _whole(n: int, of: int) -> int:
 
 def one_pass(problem: Problem) -> bool:
     """Sums are not made of pieces, and kernels write the result as it is stored."""
-    return (problem.taps <= CHUNK[problem.elementwise] or problem.dtype == "int64") and _stores(problem)
+    return not _long(problem) and storable(problem.dtype, np.dtype(problem.result), problem.bits > 0)
 
 
 def in_pieces(problem: Problem) -> bool:
     """Sums of products that share what they load are made of pieces, each by the kernels, and added up exactly."""
-    return not one_pass(problem) and shares_samples(problem) and not problem.upsampled and not problem.woven and _stores(problem)
+    plain = not problem.upsampled and not problem.woven and problem.result == problem.dtype
+    return _long(problem) and shares_samples(problem) and plain
 
 
-def _stores(problem: Problem) -> bool:
-    return storable(problem.dtype, np.dtype(problem.result), problem.bits > 0)
+def _long(problem: Problem) -> bool:
+    return problem.taps > CHUNK[problem.elementwise] and problem.dtype != "int64"
+
+
+def by_outputs(problem: Problem, cores: int) -> int:
+    """Outputs that each core makes of all windows, where many weights are to be read and few rows shared; 0: it makes some of the rows.
+
+    (Of a multiple of so many outputs the blocks that kernels make are those of all, so the weights are laid out alike.)
+    """
+    weights, each = problem.taps * problem.outputs, problem.outputs // cores
+    if problem.groups > 1 or problem.upsampled or not shares_samples(problem) or not (one_pass(problem) or in_pieces(problem)):
+        return 0
+    heavy = weights * problem.itemsize >= HEAVY and weights * SPREAD >= problem.samples
+    return each if heavy and cores > 1 and problem.outputs % (cores * ALIKE) == 0 else 0
 
 
 def binds(problem: Problem) -> bool:

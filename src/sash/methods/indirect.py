@@ -59,7 +59,8 @@ def padded(problem: Problem) -> int:
 
 
 TURNED = {False: 5, True: 10}
-"""Copies of a sample that turning a weight takes as long as, by whether they all leave the second-level cache (512 -> 512 by 3²: 6.3 ms)."""
+"""Copies of a sample that turning a weight takes as long as, by whether they all leave the second-level cache (512 -> 512
+channels by 3²: 6.3 ms)."""
 
 
 def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
@@ -98,7 +99,8 @@ def _block(problem: Problem, positions: int) -> tuple[int, ...]:
 
 
 def _planes(problem: Problem, tile: tuple[int, ...]) -> int:
-    """Planes of a block of a volume beside the first that are turned one by one (8 -> 16 channels of 19 x 15 x 20 by 5³, stride 2: 3.4 ms, 0.76 planned without)."""
+    """Planes of a block of a volume beside the first that are turned one by one (8 -> 16 channels of 19 x 15 x 20 by 5³, stride 2:
+    3.4 ms, 0.76 planned without)."""
     lead = tile[1:-2]
     read = prod([(n - 1) * a.stride + a.reach for n, a in zip(lead, problem.axes, strict=False)])
     return read - 1 + problem.groups * (prod(lead) - 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from sash.accuracy import CHUNK, EXACT_BITS
 from sash.arrays import family
-from sash.arrays.numpy_ import Array, add_exactly, flat, give, lies_well, packed, storable
+from sash.arrays.numpy_ import Array, flat, give, lies_well, packed, storable
 from sash.arrays.weights import Weights
 from sash.axis import Axis
 from sash.methods.phases import offsets, phases
@@ -103,12 +103,15 @@ def slide(problem: Problem, tile: Array, kernel: Kernel, y: Array, dealt: bool =
     if not long:
         settled_sum(problem, t, banked)(source, kernel, goal)
     else:
-        rest, piece = np.zeros_like(goal), np.empty_like(goal)
+        from sash.kernels.cpu.moves import added
+        from sash.kernels.cpu.simd import block, sized
+
+        rest, piece, add = np.zeros_like(goal), np.empty_like(goal), sized(added, block(goal.itemsize).lanes)
         for i in range(0, w.shape[1], most):
             some = settled_sum(problem, t._replace(off=t.off[i : i + most]), banked)
             some(source, kernel.piece(i, most), piece if i else goal)
             if i:
-                add_exactly(goal, piece, rest)
+                add(goal, piece, rest)
         goal += rest
     if target is not y:
         give(target, y)

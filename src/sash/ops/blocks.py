@@ -1,13 +1,12 @@
 """Blocks of a score: how large they are, how many are made at a time, and how long all of it would take.
 
 A score is made of sums over windows (`moments`), of whole numbers (`exactly`), or window by window (`singly`).
-Imports: exactly, planning, plans, machine, problem, tiles, wisdom.
+Imports: exactly, singly, planning, plans, methods, machine, problem, tiles, wisdom.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from math import inf, prod
@@ -86,16 +85,15 @@ def whole_numbers(problem: Problem, method: str, max_memory: int | None, crew: i
     if method not in (*CHOICES, bytes_.NAME) or not problem.bytewise or not problem.results:
         return None
     if method != bytes_.NAME:
-        if exactly.refuses(problem):
+        if exactly.refuses(problem) or few(problem):
             return None
         cores = machine().cores
         try:
             seconds = exactly.planned(problem, max_memory, cores).seconds
         except MemoryLimit:
             return None
-        with suppress(MemoryLimit):
-            if seconds >= _expected(problem, method, max_memory, cores):
-                return None
+        if _fits(problem, method, max_memory) and seconds >= _expected(problem, method, max_memory, cores):
+            return None
     return exactly.planned(problem, max_memory, crew)
 
 
@@ -168,7 +166,7 @@ def _tile(problem: Problem, room: float) -> tuple[int, ...]:
     spans = [(n - 1) * a.stride + a.reach for n, a in zip(grid, problem.axes, strict=True)]
     reads = problem.inputs * prod(spans, start=np.float64(1))
     counts = prod([-(-a.out // n) for n, a in zip(grid, problem.axes, strict=True)], start=np.float64(1))
-    held = _bytes(problem, reads, prod(grid, start=np.float64(1)), spans[-1])
+    held = _bytes(problem, spans, prod(grid, start=np.float64(1)))
     rows = reads * counts * (1 + ROW / spans[-1])
     fits = held <= room
     best = np.unravel_index(np.argmin(np.where(fits, rows, np.inf) if fits.any() else held), held.shape)
@@ -211,20 +209,26 @@ def check_room(problem: Problem, method: str, max_memory: int | None) -> None:
         choose(correlation(problem), method, 1, workers())
     except MemoryLimit as limit:
         least = max(least, 2 * limit.least * machine().cores)
+    if method in CHOICES and problem.bytewise:
+        least = min(least, exactly.candidate(problem, 1).scratch or least)
     raise MemoryLimit(f"max_memory={max_memory} bytes is too little: the least that would do is about {least} bytes.", least)
 
 
 def _held(problem: Problem, tile: tuple[int, ...]) -> int:
     """Bytes of a block's arrays."""
-    return int(_bytes(problem, problem.reads(tile), prod(tile), (tile[-1] - 1) * problem.axes[-1].stride + problem.axes[-1].reach))
+    return int(_bytes(problem, [(n - 1) * a.stride + a.reach for n, a in zip(tile[1:], problem.axes, strict=True)], prod(tile)))
 
 
-def _bytes(problem: Problem, reads: Any, made: Any, row: Any) -> Any:
+def _bytes(problem: Problem, spans: list[Any], made: Any) -> Any:
     """x, its sums and squares with memory for theirs, five of the result's size, what its level is found from, and what sums over
     boxes are made in: a row of each power of two, or rows of columns."""
-    *others, last = [a.size for a in problem.axes]
-    beside = row if max(others[:-1], default=1) == 1 else reads // problem.inputs
-    lines = (last.bit_length() + 2) * row + (max(others, default=0) + 2) * np.minimum(beside, COLUMNS)
+    lines, inner = np.float64(0), np.float64(1)
+    for a, span in zip(reversed(problem.axes), reversed(spans), strict=True):
+        if a.size > 1 or a.stride > 1:
+            made_in = np.where(inner == 1, (a.size.bit_length() + 2) * span, (a.size + 2) * np.minimum(inner, COLUMNS))
+            lines = np.maximum(lines, made_in)
+        inner = inner * span
+    reads = problem.inputs * inner
     return 8 * (reads + 4 * -(-reads // problem.inputs) + 5 * problem.outputs * made + 5 * np.minimum(reads, 2 * SAMPLES) + lines)
 
 

@@ -3,7 +3,7 @@
     x (1, C, *S) uint8   t (O, C, *K) uint8   y (1, O, *out) float32
 The method is `bytes`, whose sums for squares these are: of x, of x^2, and of products.  With n samples a window,
     zncc = (n sum xt - sum x sum t) / sqrt((n sum x^2 - (sum x)^2) (n sum t^2 - (sum t)^2))
-and every term is below 2^53.   Imports: arrays, crew, methods, planning, tiles.
+and every term is below 2^53.   Imports: arrays, crew, machine, methods, planning, plans, tiles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from sash.arrays.numpy_ import Array, take
 from sash.arrays.weights import Weights
 from sash.crew import share
-from sash.errors import MemoryLimit
+from sash.errors import ArgumentError, MemoryLimit
 from sash.machine import machine
 from sash.methods import bytes_
 from sash.planning import choose
@@ -39,11 +39,15 @@ def refuses(problem: Problem) -> str:
     """Why these scores cannot be summed so."""
     if not problem.bytewise:
         return bytes_.ONLY
+    if problem.taps * 255 * HALF >= 1 << 31:
+        return f"{problem.taps} products of up to {255 * HALF} do not fit 31 bits"
     return bytes_.refuses(squares(problem))
 
 
 def planned(problem: Problem, max_memory: int | None, crew: int) -> Plan:
     """How they would be; raises where that cannot be, or not in `max_memory`."""
+    if refusal := refuses(problem):
+        raise ArgumentError(f"method={bytes_.NAME!r} cannot do this: {refusal}.")
     plan = choose(squares(problem), bytes_.NAME, max_memory, crew)
     more = problem.results * SCORE * machine().rates["bytes.result"] / plan.workers
     return replace(plan, reason="sums of bytes in whole numbers", candidates=(replace(plan.chosen, seconds=plan.seconds + more),))

@@ -17,7 +17,7 @@ from sash import bound
 from sash.arrays.numpy_ import Array, fill, take
 from sash.arrays.weights import Weights
 from sash.crew import share
-from sash.methods import CHOICES, bytes_, direct
+from sash.methods import CHOICES, direct
 from sash.ops.blocks import SAMPLES, check_room, correlation, crew_of, cut, filled, whole_numbers
 from sash.ops.exactly import score_exactly
 from sash.ops.singly import few, score_blocks, score_windows
@@ -64,8 +64,7 @@ def score_by_moments(
 
 def _score_otherwise(problem: Problem, centred: bool, x: Array, t: Array, m: Array, y: Array, method: str, max_memory: int | None) -> bool:
     """Write ncc or zncc without sums over windows of floats, where those would take longer; whether that was so."""
-    short = few(problem)
-    plan = whole_numbers(problem, method, max_memory, workers()) if not short or method == bytes_.NAME else None
+    plan = whole_numbers(problem, method, max_memory, workers())
     if plan is not None:
         score_exactly(plan, centred, x, t, y)
         return True
@@ -75,7 +74,7 @@ def _score_otherwise(problem: Problem, centred: bool, x: Array, t: Array, m: Arr
     found = bound.windows(product, method) if y.flags.c_contiguous else None
     if found is not None:
         score_windows(found, centred, x, t, m, y)
-    elif short and method in (CHOICES[0], direct.NAME):
+    elif few(problem) and method in (CHOICES[0], direct.NAME):
         score_blocks(product, centred, x, t, m, y)
         return True
     return found is not None

@@ -4,7 +4,7 @@
 No array of patches is made: SAD is a reduction of the engine, the others are sums of products (`moments`) combined in
 bounded blocks.  Definitions: with n = sum m, R = data_range
     sad = 1 - sum m|x-t| / (n R)    ssd = 1 - sum m(x-t)^2 / (n R^2)    ncc = sum m x t / sqrt(sum m x^2 * sum m t^2)
-and zncc is ncc after the weighted means are taken away.   Imports: moments, running, problem, arrays, filters.
+and zncc is ncc after the weighted means are taken away.   Imports: blocks, moments, running, problem, arrays, filters.
 """
 
 from __future__ import annotations

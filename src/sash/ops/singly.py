@@ -7,6 +7,7 @@ A mean is taken away from its window before anything is squared, so no digit is 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -34,10 +35,11 @@ def few(problem: Problem) -> bool:
 
 def planned(problem: Problem) -> Plan:
     """The plan of these scores."""
-    plan = choose(problem, direct.NAME, None, workers())
-    return replace(
-        plan, reason="windows of few samples are scored one by one", candidates=(replace(plan.chosen, seconds=TERMS * plan.seconds),)
-    )
+    plan, tile = choose(problem, direct.NAME, None, workers()), problem.tile(ROOM)
+    # Of a block: float64, and that with its border; scores, and where its rows lie; and the templates and their weights.
+    scratch = 16 * problem.reads(tile) + 4 * prod(tile) * problem.outputs + 32 * prod(tile[:-1]) + 24 * problem.taps * problem.outputs
+    chosen = replace(plan.chosen, seconds=TERMS * plan.seconds, scratch=scratch * plan.workers)
+    return replace(plan, reason="windows of few samples are scored one by one", candidates=(chosen,))
 
 
 def score_windows(found: little.Windows, centred: bool, x: Array, t: Array, m: Array, y: Array) -> None:
