@@ -46,6 +46,9 @@ HEAVY, SPREAD, ALIKE = 1 << 17, 4, 8
 """Bytes of weights, and samples for each, where a core makes some of the outputs, not of the rows (1024 -> 256 channels of 14² by 1:
 1.39 ms, then 0.95; 256 -> 256 of 28²: 1.00, then 0.81; 24 -> 144 of 56², which is beyond: 0.19, would be 0.36), a multiple of so many."""
 
+FAR = 1.3
+"""... and how many times as long its terms take, which read all samples (13 shapes of 7² to 28²: 1.1 to 1.7)."""
+
 AHEAD = 4
 """A block that is copied reads at least this many times what one row of outputs does: with less, most of it is copied
 again for the next (480 x 640 x 3 by 24 x 24: 2.5 copies of the image, then 1.35)."""
@@ -113,7 +116,9 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         tile = whole
     alone, last = _alone(problem, tile), last_axis(problem.axes)
     inner, edges = problem.frame(STRIP) if _in_place(problem) and not _banded(problem) and not alone else (None, [problem.whole])
-    cut = inner is None and not alone  # into tiles, which read some samples more than once
+    some = by_outputs(problem, machine.cores) if limit == float("inf") and problem.count(tile) > 1 else 0
+    cut = inner is None and not alone and not some  # into tiles, which read some samples more than once
+    times = machine.cores if some else 1  # that samples are copied
     once = problem.dtype != "int64" and borders.suits(problem.axes)  # copied and dealt out in one pass
     copied = "copy.near" if problem.samples * item <= machine.cache else "copy.sample"
     work: dict[str, float] = {copied: 0, "split.sample": 0}
@@ -125,24 +130,24 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
                 f"direct.{kind}.{problem.reduce}.{problem.dtype}",
                 f"direct.{'rows' if kind == 'rows' else 'result'}.{_stored(problem)}",
             )
-            work[name] = work.get(name, 0) + count * made * problem.taps
+            work[name] = work.get(name, 0) + count * made * problem.taps * (FAR if some else 1)
             work[stored] = work.get(stored, 0) + count * made
         if lies:  # read once, while it is dealt out
             work[copied] += count * problem.reads(block) // 2
             continue
         if box is not inner and not (problem.straight and all([a.plain for a in problem.axes]) and not (strided and once)):
-            work[copied] += count * problem.reads(block)
+            work[copied] += times * count * problem.reads(block)
         if strided:
             row = (block[last + 1] - 1) * problem.axes[last].stride + problem.axes[last].reach
-            work[copied] += count * problem.reads(block) / row * ROW
+            work[copied] += times * count * problem.reads(block) / row * ROW
         if strided and not once:
-            read = count * problem.reads(block) * prod([len(used(a)) / a.stride for a in problem.axes[:last]])
+            read = times * count * problem.reads(block) * prod([len(used(a)) / a.stride for a in problem.axes[:last]])
             work["split.sample"] += read * apart(problem.axes[last])
             if problem.samples * source > 2 * machine.cache:  # dealing it out waits for memory
                 work["far.sample"] = work.get("far.sample", 0) + read * source / 4
     if problem.outputs > problem.groups and problem.results * item > 2 * machine.cache:  # as many streams as outputs are written
         work["far.sample"] = work.get("far.sample", 0) + problem.results * item / 16
-    blocks = len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
+    blocks = machine.cores if some else len(boxes_of(problem, tile)) if problem.count(tile) < 4096 else problem.count(tile)
     if blocks == 1 and binds(problem):
         work["direct.bound"] = 1
     else:
@@ -150,10 +155,10 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
         work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
     if shares_samples(problem):  # weights are laid out, those of sums in pieces once more for each block, and each block reads all
         weights = problem.taps * problem.outputs
-        work[copied] += weights * (1 if one_pass(problem) or (limit == float("inf") and in_pieces(problem)) else 1 + blocks)
+        once_more = not one_pass(problem) and (limit < float("inf") or not in_pieces(problem))
+        work[copied] += weights * (min(machine.cores, blocks) + (blocks if once_more else 0))  # by one thread, before there are others
         if weights * item > machine.cache:
             work["far.sample"] = work.get("far.sample", 0) + blocks * weights * item / 4
-    some = by_outputs(problem, machine.cores) if limit == float("inf") else 0
     part, outputs = (whole, some) if some else (tile, problem.outputs)  # by one thread at a time
     rows = prod(part[: last + 1]) * 16
     held = problem.reads(part) * item * (2 if problem.axes[last].stride > 1 else 1)
