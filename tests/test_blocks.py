@@ -108,6 +108,14 @@ def test_what_single_windows_take_is_counted(kind):
     assert peak <= plan.scratch + 40_000
 
 
+@pytest.mark.parametrize("limit", [350_000, 400_000, 500_000, 600_000, 1_000_000])
+def test_threads_share_the_half_that_the_engine_may_use(limit):
+    """In each block there is a correlation of its own."""
+    told = {"metric": "zncc", "channel_axis": 0, "bank": True}
+    plan = sash.plan("similarity", (3, 500, 700), (2, 3, 21, 18), max_memory=limit, **told)
+    assert all([c.scratch <= limit for c in plan.candidates if not c.refusal]), str(plan)
+
+
 def test_a_grid_is_the_list_of_its_blocks():
     given = problem((50, 61, 7), (3, 3, 3))
     for tile in ((1, 5, 7, 5), (1, 48, 59, 5), (1, 1, 1, 1), (1, 13, 59, 2)):

@@ -3,6 +3,7 @@
 import tracemalloc
 import warnings
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import problems_networks
 import sash
 from sash import bound as shapes
 from sash import machine, running
-from sash.kernels.cpu import scored
+from sash.kernels.cpu import moves, scored, simd
 from sash.methods import direct, little
 from sash.ops import conv as convolutions
 from sash.ops import filters, repeats
@@ -650,6 +651,24 @@ def tensordot(x, w, padding=0, groups=1):
     windows = np.lib.stride_tricks.sliding_window_view(frame, w.shape[2:], (2, 3))
     each = zip(np.split(windows, groups, 1), np.split(w.astype(x.dtype), groups), strict=True)
     return np.concatenate([np.moveaxis(np.tensordot(part, v, ([1, 4, 5], [1, 2, 3])), -1, 1) for part, v in each], 1)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_what_an_addition_loses_is_kept(kind):
+    """Total and what was lost are the exact sum of both; an infinite one loses nothing."""
+    rng = np.random.default_rng(11)
+    for n in (1, 7, 16, 33):
+        total = (rng.standard_normal(n) * 10.0 ** rng.integers(-6, 7, n)).astype(kind)
+        piece = (rng.standard_normal(n) * 10.0 ** rng.integers(-6, 7, n)).astype(kind)
+        total[0], total[n // 2], piece[-1] = 1e30 if n > 1 else np.inf, np.inf, -np.inf
+        before, lost = total.copy(), np.zeros(n, kind)
+        simd.sized(moves.added, simd.block(total.itemsize).lanes)(total, piece, lost)
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(total, before + piece)
+        assert np.isfinite(lost).all()
+        for a, b, s, rest in zip(before, piece, total, lost, strict=True):
+            if np.isfinite(s):
+                assert Fraction(float(a)) + Fraction(float(b)) == Fraction(float(s)) + Fraction(float(rest))
 
 
 def test_long_sums_of_integers_are_exact():

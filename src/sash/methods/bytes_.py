@@ -216,7 +216,6 @@ def moments(problem: Problem, x: Array, prepared: Prepared, cval: float) -> tupl
 
     k, size = -(-problem.axes[-1].size // WORD), problem.axes[-1].size
     t, room = _laid(problem, x, cval)
-    room[prod(t.tile) :] = 0
     squares = np.multiply(room, room, dtype=np.uint16)
     once, twice = np.zeros(t.places, np.uint32), np.zeros(t.places, np.uint32)
     for total, samples in ((once, room), (twice, squares)):
