@@ -325,4 +325,4 @@ def test_little_memory_binds_few_blocks():
     problem = sash.plan("conv", x, w, stride=3, method="direct").problem
     kept = [bound.bind(problem, "direct", limit, 2) for limit in (None, 100_000)]
     blocks = len(planning.choose(problem, "direct", 100_000, 2).boxes)
-    assert kept[0] is not None and blocks > 100_000 / bound.PART / bound.KEPT and kept[1] is None
+    assert kept[0] is not None and blocks > direct.kept_blocks(100_000) and kept[1] is None

@@ -45,9 +45,6 @@ WINDOWS = 1 << 20
 MANY = 64
 """Blocks of fused passes, at most: what is kept of each takes memory, and many are made where there is little."""
 
-KEPT, PART = 5000, 8
-"""Bytes that Python keeps for a block; where memory is limited, all blocks of a problem may take this part of it."""
-
 
 class Bound(NamedTuple):
     """`call(x, prepared(weights), y, cval, bias)` writes y, to which `bias` is added, if any."""
@@ -75,7 +72,7 @@ def bind(problem: Problem, method: str, max_memory: int | None, workers: int) ->
     limit = float("inf") if max_memory is None else max_memory
     way = together(problem, limit, machine().cores) if problem.upsampled and not little.spreads(problem, limit) else None
     made = plan.boxes or (problem.whole,)
-    return settle(problem._replace(finite=True, mirrored=False), made, plan.workers, plan.seconds, way, limit / PART / KEPT)
+    return settle(problem._replace(finite=True, mirrored=False), made, plan.workers, plan.seconds, way, direct.kept_blocks(limit))
 
 
 @by_rates(256)

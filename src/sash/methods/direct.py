@@ -46,6 +46,10 @@ HEAVY, SPREAD, ALIKE = 1 << 17, 4, 8
 """Bytes of weights, and samples for each, where a core makes some of the outputs, not of the rows (1024 -> 256 channels of 14² by 1:
 1.39 ms, then 0.95; 256 -> 256 of 28²: 1.00, then 0.81; 24 -> 144 of 56², which is beyond: 0.19, would be 0.36), a multiple of so many."""
 
+KEPT, PART, UNBOUND = 5000, 8, 4
+"""Bytes that Python keeps for a bound block; where memory is limited, all blocks of a problem may take this part of it; and what one
+takes that is not kept, of a bound one's time (4 blocks of 4 -> 2 channels of 23 x 65 by 2², stride 3: 186 us)."""
+
 FAR = 1.3
 """... and how many times as long its terms take, which read all samples (13 shapes of 7² to 28²: 1.1 to 1.7)."""
 
@@ -151,7 +155,7 @@ def cost(problem: Problem, machine: Machine, limit: float) -> Cost:
     if blocks == 1 and binds(problem):
         work["direct.bound"] = 1
     else:
-        work["direct.block"] = blocks
+        work["direct.block"] = blocks * (UNBOUND if blocks > max(kept_blocks(limit * machine.cores), 1) else 1)
         work["split.call"] = blocks * problem.axes[last].stride if strided and not once else 0
     if shares_samples(problem):  # weights are laid out, those of sums in pieces once more for each block, and each block reads all
         weights = problem.taps * problem.outputs
@@ -232,6 +236,11 @@ def in_pieces(problem: Problem) -> bool:
     """Sums of products that share what they load are made of pieces, each by the kernels, and added up exactly."""
     plain = not problem.upsampled and not problem.woven and problem.result == problem.dtype
     return _long(problem) and shares_samples(problem) and plain
+
+
+def kept_blocks(limit: float) -> float:
+    """Bound blocks that may be kept within this memory."""
+    return limit / PART / KEPT
 
 
 def _long(problem: Problem) -> bool:
