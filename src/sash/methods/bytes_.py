@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 NAME = "bytes"
 ONLY = "it sums differences and products of uint8, without a mask"
+"""Why it refuses other types, in the same words for scores."""
 
 LANES, WORD = 64, 4
 """Positions of a block of a row, and taps of a term: what is not a multiple takes as long as one (nearly)."""

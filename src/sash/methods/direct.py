@@ -46,12 +46,12 @@ HEAVY, SPREAD, ALIKE = 1 << 17, 4, 8
 """Bytes of weights, and samples for each, where a core makes some of the outputs, not of the rows (1024 -> 256 channels of 14² by 1:
 1.39 ms, then 0.95; 256 -> 256 of 28²: 1.00, then 0.81; 24 -> 144 of 56², which is beyond: 0.19, would be 0.36), a multiple of so many."""
 
+FAR = 1.3
+"""... and how many times as long its terms take, which read all samples (13 shapes of 7² to 28²: 1.1 to 1.7)."""
+
 KEPT, PART, UNBOUND = 5000, 8, 4
 """Bytes that Python keeps for a bound block; where memory is limited, all blocks of a problem may take this part of it; and what one
 takes that is not kept, of a bound one's time (4 blocks of 4 -> 2 channels of 23 x 65 by 2², stride 3: 186 us)."""
-
-FAR = 1.3
-"""... and how many times as long its terms take, which read all samples (13 shapes of 7² to 28²: 1.1 to 1.7)."""
 
 AHEAD = 4
 """A block that is copied reads at least this many times what one row of outputs does: with less, most of it is copied
